@@ -1,0 +1,2 @@
+//! Health.
+fn main() {}

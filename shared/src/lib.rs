@@ -1,0 +1,3 @@
+//! What two or more functions need.
+pub mod auth;
+pub mod clock;
