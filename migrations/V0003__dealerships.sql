@@ -99,8 +99,5 @@ alter table webhook_inbox force row level security;
 create policy webhook_inbox_provisioner on webhook_inbox to norvalt_provisioner
     using ((select scope.is_provisioning())) with check ((select scope.is_provisioning()));
 
-grant select on dealerships to norvalt_reader, norvalt_writer;
-grant select on memberships to norvalt_reader, norvalt_writer;
-grant select (id, first_name, last_name, deleted_at) on users to norvalt_reader, norvalt_writer;
 grant select, insert, update on dealerships, users, memberships to norvalt_provisioner, norvalt_gate;
 grant select, insert on webhook_inbox to norvalt_provisioner;

@@ -11,7 +11,8 @@ create function scope.role_rank(name text) returns integer language sql immutabl
     return case name when 'admin' then 3 when 'manager' then 2 when 'sales_rep' then 1 else 0 end;
 
 -- Enters the scope of a member, if the membership lives. `issued_at` is the token's iat in seconds.
-create function scope.enter_member(org text, person text, token_role text, issued_at bigint) returns void
+-- Returns the dealership, for the log.
+create function scope.enter_member(org text, person text, token_role text, issued_at bigint) returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     member record;
@@ -43,6 +44,7 @@ begin
     perform set_config('norvalt.dealership_id', member.dealership_id::text, true),
             set_config('norvalt.user_id', member.user_id::text, true),
             set_config('norvalt.role', token_role, true);
+    return member.dealership_id;
 end $$;
 
 -- Just-in-time provisioning: a session token can arrive before Clerk's webhook. Version 0 lets the
@@ -70,7 +72,7 @@ begin
 end $$;
 
 -- Enters the scope of a public form: inserts for one dealership, and nothing to see.
-create function scope.enter_intake(dealership uuid) returns void
+create function scope.enter_intake(dealership uuid) returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if not exists (select from public.dealerships d
@@ -78,13 +80,15 @@ begin
         raise exception 'no such dealership' using errcode = 'NV005';
     end if;
     perform set_config('norvalt.dealership_id', dealership::text, true);
+    return dealership;
 end $$;
 
 -- Enters the scope of Clerk's webhooks: dealerships, users, memberships and the inbox, and no lead.
-create function scope.enter_provisioning() returns void
+create function scope.enter_provisioning() returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform set_config('norvalt.provisioning', 'on', true);
+    return null;
 end $$;
 
 revoke execute on function scope.enter_member, scope.provision, scope.enter_intake, scope.enter_provisioning from public;

@@ -48,7 +48,7 @@ create table leads (
     first_ai_response_at timestamptz,
     conversation_count integer not null default 0,
     -- Search keys, and the e-mail's key for duplicates.
-    name_key text collate "C" generated always as (lower(coalesce(first_name || ' ', '') || coalesce(last_name, ''))) stored,
+    name_key text collate "C" generated always as (lower(btrim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')))) stored,
     last_name_key text collate "C" generated always as (lower(last_name)) stored,
     company_key text collate "C" generated always as (lower(company)) stored,
     email_key text collate "C" generated always as (lower(email)) stored,
@@ -128,7 +128,7 @@ create policy leads_intake on leads for insert to norvalt_intake
     with check (dealership_id = (select scope.dealership_id()) and assigned_to is null);
 
 grant select on vehicles, leads to norvalt_reader, norvalt_writer;
-grant insert (source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_id,
+grant insert (id, source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_id,
               vehicle_of_interest, assigned_to, attribution, consent) on leads to norvalt_writer;
 grant update (status, lost_reason, source, first_name, last_name, email, phone, phone_e164, company, message,
               vehicle_id, vehicle_of_interest, assigned_to, attribution, consent, first_human_response_at,

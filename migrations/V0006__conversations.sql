@@ -57,5 +57,5 @@ create policy conversations_member on conversations to norvalt_reader, norvalt_w
                select from leads l where l.dealership_id = conversations.dealership_id and l.id = conversations.lead_id)));
 
 grant select on conversations to norvalt_reader, norvalt_writer;
-grant insert (lead_id, direction, channel, author_kind, author_id, auto_reply, body, message_metadata)
+grant insert (id, lead_id, direction, channel, author_kind, author_id, auto_reply, body, message_metadata)
     on conversations to norvalt_writer;

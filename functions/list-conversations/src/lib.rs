@@ -1,0 +1,64 @@
+//! `GET /api/v1/leads/{id}/conversations`: the messages of a lead, oldest first.
+use deserr::Deserr;
+use serde::Serialize;
+use shared::domain::Conversation;
+use shared::fields::FieldErrors;
+use shared::page::{self, Cursor, Limit};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, conversation_columns};
+
+/// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
+pub const ROUTE: Route = Route {
+    name: "list-conversations",
+    method: "GET",
+    path: "/api/v1/leads/{id}/conversations",
+    login: Login::Reader,
+    caller: Caller::Member,
+};
+
+#[derive(Deserr)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+struct Query {
+    #[deserr(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+/// At least one row when the lead is there; without messages it has no id.
+const SQL: &str = concat!(
+    "select ",
+    conversation_columns!(),
+    " from (select from leads where id = $1 and deleted_at is null) there
+       left join lateral (
+        select * from conversations
+         where lead_id = $1 and ($2::timestamptz is null or (created_at, id) > ($2, $3))
+         order by created_at, id limit $4) message on true
+     order by created_at, id"
+);
+
+/// The only order there is.
+const ORDER: u8 = 0;
+
+#[derive(Serialize)]
+struct Page {
+    items: Vec<Conversation>,
+    next_cursor: Option<String>,
+}
+
+/// The page; 404 when the lead is not there or not the caller's to see.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
+    let lead = ctx.path_id("id")?;
+    let Query { limit, cursor } = ctx.query()?;
+    let (at, id) = (cursor.map(|cursor| cursor.at), cursor.map(|cursor| cursor.id));
+    let rows = scope.query(SQL, &[&lead, &at, &id, &limit.plus_one()]).await?;
+    if rows.is_empty() {
+        return Err(ApiError::not_found());
+    }
+    let mut items = page::items(&rows)?;
+    let next_cursor = page::cut(&mut items, limit, |message: &Conversation| Cursor {
+        order: ORDER,
+        at: message.created_at,
+        id: message.id,
+    });
+    Answer::ok(&Page { items, next_cursor })
+}

@@ -1,0 +1,149 @@
+//! The life of a sandbox and of a request: start once; then verify, scope, handle, commit, answer.
+use std::sync::Arc;
+use std::time::Instant;
+
+use lambda_http::http::{HeaderValue, header};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt, Response};
+
+use crate::auth::{Claims, ClerkConfig, KeySource, TokenError, Verifier};
+use crate::clock::Clock;
+use crate::config::{Settings, StartupError};
+use crate::db::Database;
+use crate::error::ApiError;
+use crate::http::{Answer, Caller, Ctx, Route};
+use crate::telemetry;
+
+/// What a sandbox keeps between requests.
+pub struct App {
+    route: &'static Route,
+    settings: Arc<Settings>,
+    clock: Clock,
+    verifier: Option<Verifier>,
+    database: Database,
+}
+
+impl App {
+    /// Starts the sandbox: telemetry, settings, Clerk's keys, and a connection to the database, ahead of the
+    /// first request. It lives as long as the process.
+    ///
+    /// # Errors
+    /// When a setting is missing or unusable, or the login user could bypass row-level security.
+    pub async fn start(route: &'static Route) -> Result<&'static Self, StartupError> {
+        telemetry::init();
+        let app: &'static Self =
+            Box::leak(Box::new(Self::new(route, Settings::from_env(), Clock::system()).await?));
+        let keys = async {
+            if let Some(verifier) = &app.verifier {
+                verifier.warm().await;
+            }
+        };
+        let ((), connected) = tokio::join!(keys, app.database.warm());
+        connected.map_err(|error| StartupError::Invalid(route.login.setting(), error.to_string()))?;
+        lambda_runtime::spawn_graceful_shutdown_handler(async || app.database.close()).await;
+        Ok(app)
+    }
+
+    /// An app that has connected to nothing yet: what [`App::start`] warms up, and what tests use.
+    ///
+    /// # Errors
+    /// When a setting is missing or unusable.
+    pub async fn new(route: &'static Route, settings: Settings, clock: Clock) -> Result<Self, StartupError> {
+        let settings = Arc::new(settings);
+        let verifier = match route.caller {
+            Caller::Member => Some(verifier(&settings, clock.clone()).await?),
+            Caller::Public => None,
+        };
+        let database = Database::new(settings.clone(), route.login).await?;
+        Ok(Self { route, settings, clock, verifier, database })
+    }
+
+    /// The settings, for what one function needs alone.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Answers one request with `handle`, whatever happens in it, and writes one line about it to the log.
+    ///
+    /// # Errors
+    /// Never; the type is the runtime's.
+    pub async fn respond(
+        &self,
+        request: Request,
+        handle: impl AsyncFnOnce(&Ctx<'_>) -> Result<Answer, ApiError>,
+    ) -> Result<Response<Body>, lambda_http::Error> {
+        let started = Instant::now();
+        let request_id = request_id(&request);
+        let ctx = Ctx::new(self, &request);
+        let outcome = handle(&ctx).await;
+        telemetry::request(
+            self.route,
+            &request_id,
+            ctx.dealership(),
+            started.elapsed(),
+            outcome.as_ref().err(),
+        );
+
+        let mut response = match outcome {
+            Ok(answer) => answer.into_response(),
+            Err(error) => error.into_response(&request_id),
+        };
+        // Every answer is about one caller's data.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Ok(response)
+    }
+
+    pub(crate) async fn verify(&self, authorization: Option<&str>) -> Result<Claims, ApiError> {
+        let Some(verifier) = &self.verifier else {
+            return Err(ApiError::internal(StartupError::Invalid(
+                "CLERK_ISSUER",
+                "the route is public".into(),
+            )));
+        };
+        verifier.verify(authorization).await.map_err(|error| match error {
+            TokenError::Missing => {
+                ApiError::unauthorized("Send a session token as Authorization: Bearer.", "token-missing")
+            }
+            TokenError::Rejected(reason) => {
+                ApiError::unauthorized("The session token is not valid.", reason.code())
+            }
+            TokenError::KeysUnavailable(error) => ApiError::unavailable(error),
+        })
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+async fn verifier(settings: &Settings, clock: Clock) -> Result<Verifier, StartupError> {
+    let issuer = settings.required("CLERK_ISSUER").await?;
+    let keys = match settings.optional("CLERK_JWT_KEY").await? {
+        Some(pem) => KeySource::Pem(pem),
+        None => {
+            let url = settings.optional("CLERK_JWKS_URL").await?;
+            KeySource::Jwks(url.unwrap_or_else(|| format!("{issuer}/.well-known/jwks.json")))
+        }
+    };
+    let parties = settings.required("CLERK_AUTHORIZED_PARTIES").await?;
+    let authorized_parties = parties.split(',').map(|origin| origin.trim().to_owned()).collect();
+    Verifier::new(ClerkConfig { issuer, keys, authorized_parties }, clock).map_err(|error| {
+        StartupError::Invalid("CLERK_ISSUER, CLERK_JWT_KEY or CLERK_AUTHORIZED_PARTIES", error.to_string())
+    })
+}
+
+/// The id that API Gateway tells the caller too; the invocation's own where there is no gateway.
+fn request_id(request: &Request) -> String {
+    let gateway = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    let invocation = || request.lambda_context_ref().map(|context| context.request_id.clone());
+    gateway.or_else(invocation).unwrap_or_default()
+}

@@ -1,0 +1,106 @@
+//! Settings, from the environment or from AWS Secrets Manager.
+use std::collections::HashMap;
+
+use thiserror::Error;
+use tokio::sync::{Mutex, OnceCell};
+
+/// What ends the name of a setting whose value is in a secret: `DATABASE_URL_READER_SECRET_ARN` names the
+/// secret that holds `DATABASE_URL_READER`.
+const SECRET_SUFFIX: &str = "_SECRET_ARN";
+
+/// Why a function cannot start.
+#[derive(Debug, Error)]
+pub enum StartupError {
+    /// A setting is neither in the environment nor in a secret.
+    #[error("set {0}, or {0}_SECRET_ARN to the secret that holds it")]
+    Missing(&'static str),
+    /// A setting is there but cannot be used; the text says why and never quotes it.
+    #[error("{0} cannot be used: {1}")]
+    Invalid(&'static str, String),
+    /// Secrets Manager did not hand the secret out.
+    #[error("the secret of {name} cannot be read")]
+    Secret {
+        /// The setting whose secret it is.
+        name: &'static str,
+        /// What the AWS SDK said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The Lambda runtime ended.
+    #[error("the Lambda runtime stopped")]
+    Runtime(#[source] lambda_http::Error),
+}
+
+/// Where every setting is read: a variable `NAME`, or the secret that `NAME_SECRET_ARN` names.
+/// A secret is fetched once and kept; [`Settings::refresh`] fetches it again.
+pub struct Settings {
+    variables: HashMap<String, String>,
+    secrets: Mutex<HashMap<&'static str, String>>,
+    client: OnceCell<aws_sdk_secretsmanager::Client>,
+}
+
+impl Settings {
+    /// The settings of this process.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self::from_variables(std::env::vars())
+    }
+
+    /// The settings that `variables` give: what a test passes instead of an environment.
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let variables = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Self { variables, secrets: Mutex::default(), client: OnceCell::new() }
+    }
+
+    /// The value of `name`, which must be set.
+    ///
+    /// # Errors
+    /// [`StartupError::Missing`] when it is not, [`StartupError::Secret`] when its secret cannot be read.
+    pub async fn required(&self, name: &'static str) -> Result<String, StartupError> {
+        self.optional(name).await?.ok_or(StartupError::Missing(name))
+    }
+
+    /// The value of `name`, if it is set.
+    ///
+    /// # Errors
+    /// [`StartupError::Secret`] when its secret cannot be read.
+    pub async fn optional(&self, name: &'static str) -> Result<Option<String>, StartupError> {
+        if let Some(value) = self.variables.get(name) {
+            return Ok(Some(value.clone()));
+        }
+        if !self.is_secret(name) {
+            return Ok(None);
+        }
+        if let Some(value) = self.secrets.lock().await.get(name) {
+            return Ok(Some(value.clone()));
+        }
+        self.refresh(name).await.map(Some)
+    }
+
+    /// Whether `name` lives in a secret, whose value may be rotated while the function runs.
+    #[must_use]
+    pub fn is_secret(&self, name: &str) -> bool {
+        !self.variables.contains_key(name) && self.variables.contains_key(&format!("{name}{SECRET_SUFFIX}"))
+    }
+
+    /// Fetches the secret of `name` past the cache: what to do when the database refuses its password.
+    ///
+    /// # Errors
+    /// [`StartupError::Missing`] when `name` lives in no secret, [`StartupError::Secret`] when it cannot be read.
+    pub async fn refresh(&self, name: &'static str) -> Result<String, StartupError> {
+        let arn = self.variables.get(&format!("{name}{SECRET_SUFFIX}")).ok_or(StartupError::Missing(name))?;
+        let client = self.client.get_or_init(secrets_manager).await;
+        let secret = client.get_secret_value().secret_id(arn).send().await;
+        let secret = secret.map_err(|error| StartupError::Secret { name, source: error.into() })?;
+        let value = secret
+            .secret_string
+            .ok_or_else(|| StartupError::Invalid(name, "its secret is not text".into()))?;
+        self.secrets.lock().await.insert(name, value.clone());
+        Ok(value)
+    }
+}
+
+/// Built at the first secret only: a function that reads none never loads the SDK's configuration.
+async fn secrets_manager() -> aws_sdk_secretsmanager::Client {
+    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    aws_sdk_secretsmanager::Client::new(&config)
+}

@@ -1,0 +1,284 @@
+//! Connections: one pool per sandbox, logged in as one user that the policies bind.
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::DbError;
+use crate::config::{Settings, StartupError};
+
+/// To reach PostgreSQL and log in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For a free connection of the pool, opening one included.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Unacknowledged data after this long means a dead peer.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// First keepalive probe after this long without traffic.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// An older idle connection is not trusted: networks drop silent ones from about 350 s on, and a frozen
+/// sandbox notices nothing.
+const MAX_IDLE: Duration = Duration::from_secs(120);
+/// The variable in which Managed Instances say how many requests share one sandbox.
+const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
+/// The database users, each with the narrowest grants (see `migrations/V0001__logins.sql`).
+/// A function logs in as exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Login {
+    /// Reads one dealership's rows.
+    Reader,
+    /// Reads and changes one dealership's rows.
+    Writer,
+    /// Applies Clerk's webhooks: dealerships, users, memberships.
+    Provisioner,
+    /// Inserts what public forms send, and sees nothing.
+    Intake,
+}
+
+impl Login {
+    /// Every login user.
+    pub const ALL: [Self; 4] = [Self::Reader, Self::Writer, Self::Provisioner, Self::Intake];
+
+    /// Its name in PostgreSQL.
+    #[must_use]
+    pub fn user(self) -> &'static str {
+        match self {
+            Self::Reader => "norvalt_reader",
+            Self::Writer => "norvalt_writer",
+            Self::Provisioner => "norvalt_provisioner",
+            Self::Intake => "norvalt_intake",
+        }
+    }
+
+    /// The setting that holds its connection URL.
+    #[must_use]
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Reader => "DATABASE_URL_READER",
+            Self::Writer => "DATABASE_URL_WRITER",
+            Self::Provisioner => "DATABASE_URL_PROVISIONER",
+            Self::Intake => "DATABASE_URL_INTAKE",
+        }
+    }
+}
+
+/// The pool of one sandbox. Connections are opened when first needed and never outlive a failure.
+pub struct Database {
+    pool: Pool,
+}
+
+impl Database {
+    /// A pool for `login`. Reads the settings; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When the URL or the CA bundle is missing or unusable.
+    pub async fn new(settings: Arc<Settings>, login: Login) -> Result<Self, StartupError> {
+        let name = login.setting();
+        let config = parse(name, &settings.required(name).await?)?;
+        let tls = Tls::new(&config, settings.optional("DATABASE_CA_FILE").await?)?;
+        let size = settings.optional(CONCURRENCY).await?.and_then(|size| size.parse().ok()).unwrap_or(1);
+
+        let connector = Connector { name, settings, tls };
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let pool = Pool::builder(Manager::from_connect(config, connector, fast))
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT_TIMEOUT))
+            .create_timeout(Some(WAIT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT))
+            .pre_recycle(Hook::sync_fn(|_, metrics| match metrics.last_used() {
+                idle if idle > MAX_IDLE => Err(HookError::message("idle for too long")),
+                _ => Ok(()),
+            }))
+            .post_create(Hook::async_fn(|client, _| Box::pin(refuse_bypass(client))))
+            .build()
+            .map_err(|error| StartupError::Invalid(name, error.to_string()))?;
+        Ok(Self { pool })
+    }
+
+    /// Opens the first connection ahead of the first request. A database that is down now may be up by then,
+    /// so that failure is only logged.
+    ///
+    /// # Errors
+    /// When the login user could bypass row-level security: such a function must not start.
+    pub async fn warm(&self) -> Result<(), DbError> {
+        match self.connection().await {
+            Ok(_) => Ok(()),
+            Err(error @ DbError::BypassesPolicies) => Err(error),
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "no database connection yet");
+                Ok(())
+            }
+        }
+    }
+
+    /// Closes the connections, so that the server need not find out by itself.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    pub(super) async fn connection(&self) -> Result<Object, DbError> {
+        // Lets the connection's own task see a socket that died while the sandbox slept.
+        tokio::task::yield_now().await;
+        self.pool.get().await.map_err(DbError::from)
+    }
+}
+
+/// RDS keeps a user's secret in this form; everyone else keeps a URL.
+#[derive(Deserialize)]
+struct RdsSecret {
+    username: String,
+    password: String,
+    host: String,
+    port: u16,
+    dbname: String,
+}
+
+fn parse(name: &'static str, value: &str) -> Result<Config, StartupError> {
+    // The parsers' own messages may quote the password.
+    let invalid = |what: &str| StartupError::Invalid(name, what.to_owned());
+    let mut config = if value.trim_start().starts_with('{') {
+        let secret: RdsSecret = serde_json::from_str(value).map_err(|_| invalid("not an RDS secret"))?;
+        let mut config = Config::new();
+        config.user(secret.username).password(secret.password).host(secret.host).port(secret.port);
+        config.dbname(secret.dbname).ssl_mode(SslMode::Require);
+        config
+    } else {
+        value.parse().map_err(|_| invalid("not a PostgreSQL connection URL"))?
+    };
+    config
+        .application_name("norvalt")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives_idle(KEEPALIVE_IDLE)
+        .tcp_user_timeout(TCP_USER_TIMEOUT);
+    Ok(config)
+}
+
+#[derive(Clone)]
+pub(super) enum Tls {
+    Off,
+    Verified(MakeRustlsConnect),
+}
+
+impl Tls {
+    /// TLS as the URL's `sslmode` says; the server's certificate is always verified, against `ca_file` (PEM)
+    /// or the system's roots.
+    pub(super) fn new(config: &Config, ca_file: Option<String>) -> Result<Self, StartupError> {
+        const NAME: &str = "DATABASE_CA_FILE";
+        if config.get_ssl_mode() == SslMode::Disable {
+            return Ok(Self::Off);
+        }
+        let Some(path) = ca_file else {
+            let (connector, unreadable) = MakeRustlsConnect::with_native_certs()
+                .map_err(|_| StartupError::Invalid(NAME, "the system has no certificates: set it".into()))?;
+            tracing::debug!(unreadable = unreadable.len(), "system certificates loaded");
+            return Ok(Self::Verified(connector));
+        };
+        let invalid = |error: &dyn std::error::Error| StartupError::Invalid(NAME, error.to_string());
+        let mut roots = rustls::RootCertStore::empty();
+        use rustls::pki_types::{CertificateDer, pem::PemObject};
+        for certificate in CertificateDer::pem_file_iter(&path).map_err(|error| invalid(&error))? {
+            let certificate = certificate.map_err(|error| invalid(&error))?;
+            roots.add(certificate).map_err(|error| invalid(&error))?;
+        }
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Ok(Self::Verified(MakeRustlsConnect::new(config)))
+    }
+
+    pub(super) async fn connect(
+        &self,
+        config: &Config,
+    ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        match self {
+            Self::Off => {
+                let (client, connection) = config.connect(NoTls).await?;
+                Ok((client, tokio::spawn(drive(connection))))
+            }
+            Self::Verified(connector) => {
+                let (client, connection) = config.connect(connector.clone()).await?;
+                Ok((client, tokio::spawn(drive(connection))))
+            }
+        }
+    }
+}
+
+/// Whoever waits for the connection gets its error; telling it here too would log it twice.
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    let _ = connection.await;
+}
+
+struct Connector {
+    name: &'static str,
+    settings: Arc<Settings>,
+    tls: Tls,
+}
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> std::pin::Pin<
+        Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>,
+    > {
+        let config = config.clone();
+        Box::pin(async move {
+            let current = self.current(&config).await;
+            match self.tls.connect(&current).await {
+                Err(error) if refuses_password(&error) && self.settings.is_secret(self.name) => {
+                    tracing::warn!(setting = self.name, "password refused, reading the secret again");
+                    // An unreadable secret leaves the old password, whose refusal is then the answer.
+                    let _ = self.settings.refresh(self.name).await;
+                    self.tls.connect(&self.current(&config).await).await
+                }
+                connected => connected,
+            }
+        })
+    }
+}
+
+impl Connector {
+    /// The configuration with the password as the settings now have it, which a rotation may have changed.
+    async fn current(&self, config: &Config) -> Config {
+        let value = self.settings.required(self.name).await.ok();
+        value.and_then(|value| parse(self.name, &value).ok()).unwrap_or_else(|| config.clone())
+    }
+}
+
+/// The text deadpool carries from the hook to [`DbError`].
+pub(super) const BYPASSES: &str = "the login user could bypass row-level security";
+
+/// The first minor release of each major version with the row-level security fixes of 2026-11-12.
+const PATCHED: [i32; 4] = [15_0020, 16_0016, 17_0012, 18_0006];
+
+/// Row-level security binds neither a superuser, nor BYPASSRLS, nor (unless forced) a table's owner: a
+/// function that logs in as one of them, directly or through a role, gets no connection.
+async fn refuse_bypass(client: &Client) -> Result<(), HookError> {
+    const SQL: &str = "select current_setting('server_version_num')::int,
+        exists (select from pg_roles where (rolsuper or rolbypassrls) and pg_has_role(oid, 'member'))
+        or exists (select from pg_class where relkind = 'r' and relrowsecurity and pg_has_role(relowner, 'member'))";
+    let rows = client.query_typed(SQL, &[]).await.map_err(HookError::Backend)?;
+    let [row] = rows.as_slice() else { return Err(HookError::message("no answer")) };
+    let version: i32 = row.try_get(0).map_err(HookError::Backend)?;
+    if !PATCHED.iter().any(|patched| version / 10_000 == patched / 10_000 && version >= *patched)
+        && version < 19_0000
+    {
+        tracing::warn!(version, "this PostgreSQL lacks row-level security fixes: update its minor release");
+    }
+    match row.try_get(1) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(HookError::message(BYPASSES)),
+        Err(error) => Err(HookError::Backend(error)),
+    }
+}
+
+fn refuses_password(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION))
+}

@@ -1,0 +1,16 @@
+//! The database. A handler reaches it through a [`Scope`] and in no other way.
+mod connect;
+mod error;
+#[cfg(feature = "migrate")]
+mod migrate;
+mod param;
+mod scope;
+
+pub use connect::{Database, Login};
+pub use error::DbError;
+#[cfg(feature = "migrate")]
+pub use migrate::{MigrateError, connect_as_owner, migrate};
+pub use param::{Param, Typed};
+pub(crate) use scope::ping_outside_any_scope;
+pub use scope::{Open, Scope};
+pub use tokio_postgres::Row;

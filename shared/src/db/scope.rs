@@ -1,0 +1,196 @@
+//! The scope: who a statement runs for. Claims, statement and commit leave in one network flush.
+use std::sync::OnceLock;
+
+use deadpool_postgres::Object;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use super::{Database, DbError, Param};
+use crate::auth::{Claims, Organization, Permission};
+
+type Bound<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
+
+/// Who the statements run for; each kind has its own gate function in `migrations/V0004__gate.sql`.
+enum Entry {
+    /// A member of a dealership, by verified claims.
+    Member { claims: Claims, organization: Organization, role: &'static str },
+    /// The public form of a dealership.
+    Intake(Uuid),
+    /// Clerk's webhooks.
+    Provisioning,
+}
+
+/// Runs statements for one caller. There are two doors: [`Scope::query`] for one statement, and
+/// [`Scope::open`] for two of which the second needs the first one's result.
+pub struct Scope<'a> {
+    database: &'a Database,
+    entry: Entry,
+    read_only: bool,
+    dealership: &'a OnceLock<Uuid>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn member(
+        database: &'a Database,
+        claims: Claims,
+        organization: Organization,
+        read_only: bool,
+        dealership: &'a OnceLock<Uuid>,
+    ) -> Self {
+        let role = organization.role.as_str();
+        Self { database, entry: Entry::Member { claims, organization, role }, read_only, dealership }
+    }
+
+    pub(crate) fn intake(database: &'a Database, form: Uuid, dealership: &'a OnceLock<Uuid>) -> Self {
+        Self { database, entry: Entry::Intake(form), read_only: false, dealership }
+    }
+
+    pub(crate) fn provisioning(database: &'a Database, dealership: &'a OnceLock<Uuid>) -> Self {
+        Self { database, entry: Entry::Provisioning, read_only: false, dealership }
+    }
+
+    /// Whether the calling member's role has `permission`; the policies hold it too.
+    #[must_use]
+    pub fn has(&self, permission: Permission) -> bool {
+        matches!(&self.entry, Entry::Member { organization, .. } if organization.role.has(permission))
+    }
+
+    /// The one-statement door: `BEGIN`, the scope, the statement and `COMMIT` in one network flush.
+    /// Nothing is done before all four succeeded. A caller the database has not seen yet is provisioned from
+    /// the verified claims and the statement repeated; a read is repeated once over a broken connection.
+    ///
+    /// # Errors
+    /// [`DbError`]. A write whose connection breaks may have happened: only an idempotency key can tell.
+    pub async fn query(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
+        let mut result = self.flush(sql, params).await;
+        if self.read_only && result.as_ref().is_err_and(DbError::is_broken_connection) {
+            result = self.flush(sql, params).await;
+        }
+        if result.as_ref().is_err_and(DbError::wants_provisioning) && self.provision().await? {
+            result = self.flush(sql, params).await;
+        }
+        result
+    }
+
+    /// The transaction door: runs `sql` in one flush and leaves the transaction open for [`Open::commit`].
+    ///
+    /// # Errors
+    /// [`DbError`]; then nothing happened.
+    pub async fn open(&self, sql: &str, params: &[&dyn Param]) -> Result<(Open, Vec<Row>), DbError> {
+        let open = Open(Some(self.database.connection().await?));
+        let rows = {
+            let client = open.client()?;
+            let (enter, claims) = self.entry.statement();
+            let (claims, params) = (bind(&claims), bind(params));
+            let (begin, entered, rows) = tokio::join!(
+                biased;
+                client.batch_execute(self.begin()),
+                client.query_typed(enter, &claims),
+                client.query_typed(sql, &params),
+            );
+            begin?;
+            self.entered(&entered?)?;
+            rows?
+        };
+        Ok((open, rows))
+    }
+
+    async fn flush(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
+        let client = self.database.connection().await?;
+        let (enter, claims) = self.entry.statement();
+        let (claims, params) = (bind(&claims), bind(params));
+        // Sent in this order, in one write; COMMIT answers Ok even when the statement failed, so all four count.
+        let (begin, entered, rows, commit) = tokio::join!(
+            biased;
+            client.batch_execute(self.begin()),
+            client.query_typed(enter, &claims),
+            client.query_typed(sql, &params),
+            client.batch_execute("commit"),
+        );
+        begin?;
+        self.entered(&entered?)?;
+        let rows = rows?;
+        commit?;
+        Ok(rows)
+    }
+
+    fn begin(&self) -> &'static str {
+        if self.read_only { "begin read only" } else { "begin" }
+    }
+
+    /// Remembers the dealership for the log.
+    fn entered(&self, rows: &[Row]) -> Result<(), DbError> {
+        if let Some(dealership) =
+            rows.first().map(|row| row.try_get::<_, Option<Uuid>>(0)).transpose()?.flatten()
+        {
+            let _ = self.dealership.set(dealership);
+        }
+        Ok(())
+    }
+
+    /// Makes the dealership, user and membership that the claims vouch for. Says whether there was anything to do.
+    async fn provision(&self) -> Result<bool, DbError> {
+        let Entry::Member { claims, organization, role } = &self.entry else { return Ok(false) };
+        let params: [&dyn Param; 5] =
+            [&organization.id, &organization.slug, &claims.user_id, role, &claims.issued_at];
+        let client = self.database.connection().await?;
+        client.query_typed("select scope.provision($1, $2, $3, $4, $5)", &bind(&params)).await?;
+        Ok(true)
+    }
+}
+
+impl Entry {
+    fn statement(&self) -> (&'static str, Vec<&dyn Param>) {
+        match self {
+            Self::Member { claims, organization, role } => (
+                "select scope.enter_member($1, $2, $3, $4)",
+                vec![&organization.id, &claims.user_id, role, &claims.issued_at],
+            ),
+            Self::Intake(dealership) => ("select scope.enter_intake($1)", vec![dealership]),
+            Self::Provisioning => ("select scope.enter_provisioning()", vec![]),
+        }
+    }
+}
+
+/// An open transaction. Dropped without [`Open::commit`], its connection is closed and PostgreSQL rolls back.
+pub struct Open(Option<Object>);
+
+impl Open {
+    /// Runs the last statement and commits, in one flush.
+    ///
+    /// # Errors
+    /// [`DbError`]; the transaction is then rolled back, unless the connection broke while committing.
+    pub async fn commit(mut self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
+        let params = bind(params);
+        let client = self.client()?;
+        let (rows, commit) =
+            tokio::join!(biased; client.query_typed(sql, &params), client.batch_execute("commit"));
+        let rows = rows?;
+        commit?;
+        // Clean again: back to the pool.
+        drop(self.0.take());
+        Ok(rows)
+    }
+
+    fn client(&self) -> Result<&Object, DbError> {
+        self.0.as_ref().ok_or_else(|| DbError::Unavailable("the transaction is over".into()))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+fn bind<'a>(params: &[&'a dyn Param]) -> Bound<'a> {
+    params.iter().map(|param| (*param as &(dyn ToSql + Sync), param.pg_type())).collect()
+}
+
+/// The third door, for the health check alone: outside any scope the policies show it nothing.
+pub(crate) async fn ping_outside_any_scope(database: &Database) -> Result<(), DbError> {
+    database.connection().await?.batch_execute("select 1").await.map_err(DbError::from)
+}

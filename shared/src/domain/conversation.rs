@@ -1,0 +1,91 @@
+//! The conversation: one message on a lead.
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::db::Row;
+use crate::text_enum;
+
+text_enum! {
+    /// Which way a message went.
+    Direction {
+        /// From the customer.
+        Inbound = "inbound",
+        /// From the dealership.
+        Outbound = "outbound",
+    }
+}
+
+text_enum! {
+    /// What carried a message.
+    Channel {
+        /// E-mail.
+        Email = "email",
+        /// Text message.
+        Sms = "sms",
+        /// Facebook Messenger.
+        Facebook = "facebook",
+        /// A call.
+        Phone = "phone",
+        /// Nothing: the dealership's own note, which the customer never sees.
+        Note = "note",
+    }
+}
+
+text_enum! {
+    /// Who wrote a message.
+    AuthorKind {
+        /// The customer.
+        Customer = "customer",
+        /// A person at the dealership.
+        Human = "human",
+        /// The AI agent.
+        Ai = "ai",
+        /// Norvalt itself, such as a receipt.
+        System = "system",
+    }
+}
+
+/// A conversation as every route answers it. Times are UTC.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+pub struct Conversation {
+    pub id: Uuid,
+    pub lead_id: Uuid,
+    pub direction: String,
+    pub channel: String,
+    pub author_kind: String,
+    pub author_id: Option<Uuid>,
+    pub auto_reply: bool,
+    pub body: String,
+    pub message_metadata: Value,
+    pub created_at: Timestamp,
+}
+
+/// The columns of [`Conversation`].
+#[macro_export]
+macro_rules! conversation_columns {
+    () => {
+        "id, lead_id, direction, channel, author_kind, author_id, auto_reply, body, message_metadata, created_at"
+    };
+}
+
+impl TryFrom<&Row> for Conversation {
+    type Error = tokio_postgres::Error;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            lead_id: row.try_get("lead_id")?,
+            direction: row.try_get("direction")?,
+            channel: row.try_get("channel")?,
+            author_kind: row.try_get("author_kind")?,
+            author_id: row.try_get("author_id")?,
+            auto_reply: row.try_get("auto_reply")?,
+            body: row.try_get("body")?,
+            message_metadata: row.try_get("message_metadata")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+}

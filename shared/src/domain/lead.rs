@@ -1,0 +1,206 @@
+//! The lead.
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::db::Row;
+use crate::fields::Text;
+use crate::{merge_patch, text_enum};
+
+/// Characters of an attribution value.
+const MAX_ATTRIBUTION_CHARS: usize = 256;
+
+text_enum! {
+    /// Where a lead came from.
+    Source {
+        /// A form on a web site.
+        Website = "website",
+        /// An e-mail.
+        Email = "email",
+        /// A text message.
+        Sms = "sms",
+        /// Facebook or Instagram.
+        Facebook = "facebook",
+        /// A Google Ads lead form.
+        GoogleAds = "google_ads",
+        /// A call.
+        Phone = "phone",
+        /// Somebody came in.
+        WalkIn = "walk_in",
+        /// Somebody was sent by somebody.
+        Referral = "referral",
+        /// A marketplace.
+        Marketplace = "marketplace",
+        /// An ADF document.
+        Adf = "adf",
+        /// Another system.
+        Api = "api",
+        /// Typed in by hand.
+        Manual = "manual",
+    }
+}
+
+text_enum! {
+    /// How far a lead has come. The database holds which status may follow which.
+    Status {
+        /// Nobody has answered.
+        New = "new",
+        /// In touch.
+        Contacted = "contacted",
+        /// Worth pursuing.
+        Qualified = "qualified",
+        /// Sold.
+        Won = "won",
+        /// Given up, with a reason.
+        Lost = "lost",
+    }
+}
+
+merge_patch! {
+    /// How the customer found the dealership. As a merge patch it changes only the fields it has.
+    pub struct Attribution {
+        /// Campaign source.
+        utm_source: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Campaign medium.
+        utm_medium: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Campaign name.
+        utm_campaign: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Paid keyword.
+        utm_term: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Which of several links.
+        utm_content: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Campaign id.
+        utm_id: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Google click id.
+        gclid: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Google click id of an app campaign.
+        gbraid: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Google click id of a web campaign.
+        wbraid: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Facebook click id.
+        fbclid: Text<MAX_ATTRIBUTION_CHARS>,
+        /// Microsoft click id.
+        msclkid: Text<MAX_ATTRIBUTION_CHARS>,
+        /// The page before ours.
+        referrer: Text<MAX_ATTRIBUTION_CHARS>,
+        /// The first page of ours.
+        landing_page: Text<MAX_ATTRIBUTION_CHARS>,
+    }
+}
+
+merge_patch! {
+    /// What the customer agreed to, and which version of the text they saw.
+    pub struct Consent {
+        /// To be sent marketing.
+        marketing: bool,
+        /// The version of the text shown.
+        text_version: Text<64>,
+    }
+}
+
+/// A lead as every route answers it. Times are UTC.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+pub struct Lead {
+    pub id: Uuid,
+    pub source: String,
+    pub status: String,
+    pub lost_reason: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub phone_e164: Option<String>,
+    pub company: Option<String>,
+    pub message: Option<String>,
+    pub vehicle_id: Option<Uuid>,
+    pub vehicle_of_interest: Option<String>,
+    pub assigned_to: Option<Uuid>,
+    pub attribution: Value,
+    pub consent: Value,
+    pub first_human_response_at: Option<Timestamp>,
+    pub first_ai_response_at: Option<Timestamp>,
+    pub conversation_count: i32,
+    pub last_message: Option<LastMessage>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// The ETag, without quotes.
+    #[serde(skip)]
+    pub version: i32,
+}
+
+/// The newest conversation of a lead.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+pub struct LastMessage {
+    pub id: Uuid,
+    pub direction: String,
+    pub channel: String,
+    pub author_kind: String,
+    pub body: String,
+    pub created_at: Timestamp,
+}
+
+/// The columns of [`Lead`] from `$table`, which stands for rows of `leads`, with the newest message of each.
+#[macro_export]
+macro_rules! select_lead {
+    ($table:literal) => {
+        concat!(
+            "select l.id, l.source, l.status, l.lost_reason, l.first_name, l.last_name, l.email, l.phone, l.phone_e164, \
+             l.company, l.message, l.vehicle_id, l.vehicle_of_interest, l.assigned_to, l.attribution, l.consent, \
+             l.first_human_response_at, l.first_ai_response_at, l.conversation_count, l.version, l.created_at, \
+             l.updated_at, m.id as last_id, m.direction as last_direction, m.channel as last_channel, \
+             m.author_kind as last_author_kind, m.body as last_body, m.created_at as last_created_at \
+             from ",
+            $table,
+            " l left join lateral (select * from conversations c \
+             where c.dealership_id = l.dealership_id and c.lead_id = l.id \
+             order by c.created_at desc, c.id desc limit 1) m on true"
+        )
+    };
+}
+
+impl TryFrom<&Row> for Lead {
+    type Error = tokio_postgres::Error;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            source: row.try_get("source")?,
+            status: row.try_get("status")?,
+            lost_reason: row.try_get("lost_reason")?,
+            first_name: row.try_get("first_name")?,
+            last_name: row.try_get("last_name")?,
+            email: row.try_get("email")?,
+            phone: row.try_get("phone")?,
+            phone_e164: row.try_get("phone_e164")?,
+            company: row.try_get("company")?,
+            message: row.try_get("message")?,
+            vehicle_id: row.try_get("vehicle_id")?,
+            vehicle_of_interest: row.try_get("vehicle_of_interest")?,
+            assigned_to: row.try_get("assigned_to")?,
+            attribution: row.try_get("attribution")?,
+            consent: row.try_get("consent")?,
+            first_human_response_at: row.try_get("first_human_response_at")?,
+            first_ai_response_at: row.try_get("first_ai_response_at")?,
+            conversation_count: row.try_get("conversation_count")?,
+            last_message: last_message(row)?,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+            version: row.try_get("version")?,
+        })
+    }
+}
+
+fn last_message(row: &Row) -> Result<Option<LastMessage>, tokio_postgres::Error> {
+    let Some(id) = row.try_get("last_id")? else { return Ok(None) };
+    Ok(Some(LastMessage {
+        id,
+        direction: row.try_get("last_direction")?,
+        channel: row.try_get("last_channel")?,
+        author_kind: row.try_get("last_author_kind")?,
+        body: row.try_get("last_body")?,
+        created_at: row.try_get("last_created_at")?,
+    }))
+}

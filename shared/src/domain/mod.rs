@@ -1,0 +1,8 @@
+//! The words of `DESIGN`: types that two or more functions use, mirrored by the CHECKs of `migrations/`.
+mod contact;
+mod conversation;
+mod lead;
+
+pub use contact::{Email, Phone, phone_prefix};
+pub use conversation::{AuthorKind, Channel, Conversation, Direction};
+pub use lead::{Attribution, Consent, LastMessage, Lead, Source, Status};

@@ -1,0 +1,186 @@
+//! Errors: one message for the caller, one for the log, and never the same text by accident.
+use std::error::Error;
+use std::fmt::Write;
+
+pub use lambda_http::http::StatusCode;
+use lambda_http::http::{HeaderValue, header};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+/// How long a caller should wait before trying again while a dependency is down, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// What a request gets instead of its answer: `application/problem+json` after RFC 9457, with a stable `code`.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    detail: &'static str,
+    fields: Vec<FieldError>,
+    /// For the log alone.
+    cause: Option<String>,
+}
+
+/// One invalid field of a body, a query or a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where, as in `attribution.utm_source`.
+    pub field: String,
+    /// What kind of mistake: `required`, `unknown`, `type` or `invalid`.
+    pub code: &'static str,
+    /// What to do about it.
+    pub message: String,
+}
+
+impl FieldError {
+    /// An error at `field`.
+    pub fn new(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.into(), code, message: message.into() }
+    }
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl ApiError {
+    /// Any status with its `code` and a sentence for the caller.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
+        Self { status, code, detail, fields: Vec::new(), cause: None }
+    }
+
+    /// 400: the request cannot be read at all.
+    #[must_use]
+    pub fn bad_request(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 400 with the fields of the path or query that are wrong.
+    #[must_use]
+    pub fn bad_parameters(fields: Vec<FieldError>) -> Self {
+        Self {
+            fields,
+            ..Self::bad_request("invalid_parameters", "Some parameters of the URL are not valid.")
+        }
+    }
+
+    /// 401: no caller, or none we know. Every refused token gets the same answer; `reason` is for the log.
+    #[must_use]
+    pub fn unauthorized(detail: &'static str, reason: &str) -> Self {
+        let error = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        Self { cause: Some(reason.to_owned()), ..error }
+    }
+
+    /// 403: we know the caller, who may not do this.
+    #[must_use]
+    pub fn forbidden(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// 404: not there, or another dealership's; the answer is the same.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here that you can see.")
+    }
+
+    /// 409: the state of things does not allow this.
+    #[must_use]
+    pub fn conflict(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 412: `If-Match` names another version.
+    #[must_use]
+    pub fn precondition_failed() -> Self {
+        let detail = "It has changed since: get it again and repeat the change on the new ETag.";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
+    }
+
+    /// 422 with every invalid field of the body.
+    #[must_use]
+    pub fn invalid(fields: Vec<FieldError>) -> Self {
+        let detail = "Some fields of the body are not valid.";
+        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
+    }
+
+    /// 503: a dependency is down; the same request may succeed in a moment.
+    #[must_use]
+    pub fn unavailable(cause: impl Error) -> Self {
+        let detail = "A service we need is not reachable. Try again in a moment.";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        Self { cause: Some(chain(&cause)), ..error }
+    }
+
+    /// 500: our fault; the cause goes to the log alone.
+    #[must_use]
+    pub fn internal(cause: impl Error) -> Self {
+        let detail = "Something went wrong on our side.";
+        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail);
+        Self { cause: Some(chain(&cause)), ..error }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
+        let problem = Problem {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+            request_id,
+            errors: &self.fields,
+        };
+        let mut response = Response::new(Body::from(serde_json::to_string(&problem).unwrap_or_default()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl From<tokio_postgres::Error> for ApiError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        crate::db::DbError::from(error).into()
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,341 @@
+//! What a handler works with: the request, read and checked, and the answer.
+use std::sync::OnceLock;
+
+use deserr::Deserr;
+use lambda_http::http::{HeaderValue, Method, StatusCode, header};
+use lambda_http::{Body, Request, RequestExt, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::Permission;
+use crate::db::{Login, Row, Scope, ping_outside_any_scope};
+use crate::error::{ApiError, FieldError};
+use crate::fields::{self, FieldErrors, Id, Text};
+
+/// Bytes of a body, decoded; checked before it is read any further.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Characters of an `Idempotency-Key`.
+const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
+
+/// One endpoint, as `template.yaml` spells it too.
+#[derive(Debug)]
+pub struct Route {
+    /// Folder, package, binary, event and test.
+    pub name: &'static str,
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path, parameters in braces.
+    pub path: &'static str,
+    /// The database user it logs in as.
+    pub login: Login,
+    /// Who may call.
+    pub caller: Caller,
+}
+
+/// Who a route answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A member of a dealership, with a Clerk session token.
+    Member,
+    /// Anybody, or a peer who signs its requests.
+    Public,
+}
+
+/// One request, and the ways from it to the database.
+pub struct Ctx<'a> {
+    app: &'a App,
+    request: &'a Request,
+    dealership: OnceLock<Uuid>,
+}
+
+impl<'a> Ctx<'a> {
+    pub(crate) fn new(app: &'a App, request: &'a Request) -> Self {
+        Self { app, request, dealership: OnceLock::new() }
+    }
+
+    /// The scope of the calling member, who needs one of `permissions`. Verifies the session token and touches
+    /// no database.
+    ///
+    /// # Errors
+    /// 401 without a good token, 403 without a dealership or permission, 503 when Clerk's keys cannot be had.
+    pub async fn member(&self, permissions: &[Permission]) -> Result<Scope<'_>, ApiError> {
+        let claims = self.app.verify(self.header(header::AUTHORIZATION.as_str())).await?;
+        let Some(organization) = claims.organization.clone() else {
+            return Err(ApiError::forbidden(
+                "no_organization",
+                "The token names no organization: choose one first.",
+            ));
+        };
+        if !permissions.iter().any(|permission| organization.role.has(*permission)) {
+            return Err(ApiError::forbidden("forbidden", "Your role does not allow this."));
+        }
+        Ok(Scope::member(self.app.database(), claims, organization, self.is_read(), &self.dealership))
+    }
+
+    /// The scope of a dealership's public form: it can insert, and see nothing.
+    pub fn intake(&self, dealership: Uuid) -> Scope<'_> {
+        Scope::intake(self.app.database(), dealership, &self.dealership)
+    }
+
+    /// The scope of Clerk's webhooks. Verify the signature first.
+    pub fn provisioning(&self) -> Scope<'_> {
+        Scope::provisioning(self.app.database(), &self.dealership)
+    }
+
+    /// Asks the database for a sign of life, outside any scope: for the health check and nothing else.
+    ///
+    /// # Errors
+    /// 503 when there is none.
+    pub async fn ping_database_outside_any_scope(&self) -> Result<(), ApiError> {
+        ping_outside_any_scope(self.app.database()).await.map_err(ApiError::from)
+    }
+
+    /// The current time, by the clock that a test can set.
+    #[must_use]
+    pub fn now(&self) -> jiff::Timestamp {
+        self.app.clock().now()
+    }
+
+    /// A header that is there once and is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.request.headers().get_all(name).iter();
+        values.next().filter(|_| values.next().is_none())?.to_str().ok()
+    }
+
+    /// An id in the path.
+    ///
+    /// # Errors
+    /// 400 when it is no UUID.
+    pub fn path_id(&self, name: &str) -> Result<Uuid, ApiError> {
+        let parameters = self.request.path_parameters();
+        let id = Id::parse(parameters.first(name).unwrap_or_default().to_owned());
+        id.map(|id| id.0)
+            .map_err(|invalid| ApiError::bad_parameters(vec![FieldError::new(name, "invalid", invalid.0)]))
+    }
+
+    /// The query string as `T`; every value is text.
+    ///
+    /// # Errors
+    /// 400 with every unknown, repeated or invalid parameter.
+    pub fn query<T: Deserr<FieldErrors>>(&self) -> Result<T, ApiError> {
+        let query = self.request.uri().query().unwrap_or_default();
+        pairs(query.as_bytes()).and_then(fields::read).map_err(ApiError::bad_parameters)
+    }
+
+    /// The JSON body as `T`.
+    ///
+    /// # Errors
+    /// 413, 415, 400 when it is no JSON, 422 with every invalid field.
+    pub fn json<T: Deserr<FieldErrors>>(&self) -> Result<T, ApiError> {
+        match self.content_type().as_str() {
+            "application/json" | "application/merge-patch+json" => {}
+            _ => return Err(unsupported_media_type("Send JSON, as content-type application/json.")),
+        }
+        fields::read(self.json_value()?).map_err(ApiError::invalid)
+    }
+
+    /// The fields of a public form, from JSON or URL-encoded; a browser sends a blank field as empty text, so
+    /// those are left out.
+    ///
+    /// # Errors
+    /// 413, 415, 400 when it cannot be read, 422 when a field is given twice.
+    pub fn form(&self) -> Result<Map<String, Value>, ApiError> {
+        let mut fields = match self.content_type().as_str() {
+            "application/x-www-form-urlencoded" => pairs(self.body()?).map_err(ApiError::invalid)?,
+            "application/json" => self.json_value()?,
+            _ => return Err(unsupported_media_type("Send a URL-encoded form or JSON.")),
+        };
+        let Some(fields) = fields.as_object_mut() else {
+            return Err(ApiError::bad_request("malformed_json", "The body is not a JSON object."));
+        };
+        fields.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()));
+        Ok(std::mem::take(fields))
+    }
+
+    /// The raw bytes of the body, as the sender signed them.
+    ///
+    /// # Errors
+    /// 413 above [`MAX_BODY_BYTES`].
+    pub fn body(&self) -> Result<&[u8], ApiError> {
+        let body: &[u8] = self.request.body().as_ref();
+        if body.len() > MAX_BODY_BYTES {
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "The body has more than 64 KiB.",
+            ));
+        }
+        Ok(body)
+    }
+
+    /// The versions that `If-Match` allows; `None` without the header or for `*`. A tag that is none of ours
+    /// matches nothing.
+    #[must_use]
+    pub fn if_match(&self) -> Option<Vec<i32>> {
+        let tags = self.header(header::IF_MATCH.as_str())?;
+        let version = |tag: &str| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+        (tags.trim() != "*").then(|| tags.split(',').filter_map(version).collect())
+    }
+
+    /// The `Idempotency-Key`, with the hash of the body that it stands for.
+    ///
+    /// # Errors
+    /// 400 when the key is blank or too long, 413 for the body.
+    pub fn idempotency(&self) -> Result<Idempotency, ApiError> {
+        let Some(key) = self.request.headers().get("idempotency-key") else {
+            return Ok(Idempotency::default());
+        };
+        let key =
+            key.to_str().ok().and_then(|key| Text::<MAX_IDEMPOTENCY_KEY_CHARS>::parse(key.to_owned()).ok());
+        let Some(key) = key else {
+            return Err(ApiError::bad_request(
+                "invalid_idempotency_key",
+                "Idempotency-Key has 1 to 255 characters.",
+            ));
+        };
+        let request_hash = Sha256::digest(self.body()?).to_vec();
+        Ok(Idempotency { key: Some(key.as_str().to_owned()), request_hash })
+    }
+
+    pub(crate) fn dealership(&self) -> Option<&Uuid> {
+        self.dealership.get()
+    }
+
+    fn json_value(&self) -> Result<Value, ApiError> {
+        let json = serde_json::from_slice(self.body()?)
+            .map_err(|_| ApiError::bad_request("malformed_json", "The body is not JSON."))?;
+        if has_nul(&json) {
+            return Err(ApiError::bad_request("malformed_json", "The body has a NUL character."));
+        }
+        Ok(json)
+    }
+
+    fn is_read(&self) -> bool {
+        self.request.method() == Method::GET
+    }
+
+    fn content_type(&self) -> String {
+        let value = self.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+}
+
+/// What makes a creating POST safe to repeat.
+#[derive(Debug, Default)]
+pub struct Idempotency {
+    /// The caller's key, if they sent one.
+    pub key: Option<String>,
+    /// SHA-256 of the body; empty without a key.
+    pub request_hash: Vec<u8>,
+}
+
+impl Idempotency {
+    /// The row that the first request with this key made, from a statement that also selects `same_request`.
+    ///
+    /// # Errors
+    /// 404 when there is none (any more), 422 when the key stood for another body.
+    pub fn replayed<'r>(&self, rows: &'r [Row]) -> Result<&'r Row, ApiError> {
+        let row = rows.first().ok_or_else(ApiError::not_found)?;
+        if row.try_get("same_request")? {
+            return Ok(row);
+        }
+        let detail = "This Idempotency-Key was used for another body.";
+        Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail))
+    }
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    headers: Vec<(header::HeaderName, String)>,
+    body: Option<String>,
+}
+
+impl Answer {
+    /// Any status with a JSON body.
+    ///
+    /// # Errors
+    /// 500 when `body` cannot be written as JSON, which none of ours does.
+    pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
+        let body = serde_json::to_string(body).map_err(ApiError::internal)?;
+        Ok(Self { status, headers: Vec::new(), body: Some(body) })
+    }
+
+    /// 200 with a JSON body.
+    ///
+    /// # Errors
+    /// As [`Answer::json`].
+    pub fn ok(body: &impl Serialize) -> Result<Self, ApiError> {
+        Self::json(StatusCode::OK, body)
+    }
+
+    /// 201 with the new resource and where it is.
+    ///
+    /// # Errors
+    /// As [`Answer::json`].
+    pub fn created(location: String, body: &impl Serialize) -> Result<Self, ApiError> {
+        Ok(Self::json(StatusCode::CREATED, body)?.header(header::LOCATION, location))
+    }
+
+    /// 204.
+    #[must_use]
+    pub fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }
+    }
+
+    /// The same with an `ETag` that tells this version of the resource.
+    #[must_use]
+    pub fn etag(self, version: i32) -> Self {
+        self.header(header::ETAG, format!("\"{version}\""))
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: header::HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.body.map_or(Body::Empty, Body::from));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// Names and values of a query string or a URL-encoded form, as a JSON object of texts.
+fn pairs(encoded: &[u8]) -> Result<Value, Vec<FieldError>> {
+    let mut object = Map::new();
+    let mut repeated = Vec::new();
+    for (name, value) in form_urlencoded::parse(encoded) {
+        if object.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
+            repeated.push(FieldError::new(name, "invalid", "is given twice"));
+        }
+    }
+    if repeated.is_empty() { Ok(Value::Object(object)) } else { Err(repeated) }
+}
+
+/// PostgreSQL's text and jsonb hold every character but this one.
+fn has_nul(json: &Value) -> bool {
+    match json {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+fn unsupported_media_type(detail: &'static str) -> ApiError {
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+}

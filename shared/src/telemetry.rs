@@ -1,0 +1,61 @@
+//! The log: JSON lines, one for each request, and never personal data, tokens or bodies.
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::http::Route;
+
+/// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO.
+pub(crate) fn init() {
+    let filter = EnvFilter::builder()
+        .with_env_var("AWS_LAMBDA_LOG_LEVEL")
+        .with_default_directive(tracing::Level::INFO.into());
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter.from_env_lossy());
+    // Only the first subscriber of a process counts.
+    let _ = log.try_init();
+}
+
+/// The one line about a request.
+pub(crate) fn request(
+    route: &Route,
+    request_id: &str,
+    dealership: Option<&Uuid>,
+    latency: Duration,
+    error: Option<&ApiError>,
+) {
+    let latency_ms = latency.as_secs_f64() * 1000.0;
+    let dealership_id = dealership.map(tracing::field::display);
+    let status = error.map_or(200, |error| error.status().as_u16());
+    let outcome = error.map_or("ok", ApiError::code);
+    let cause = error.and_then(ApiError::cause);
+    if status >= 500 {
+        tracing::error!(
+            request_id,
+            route = route.name,
+            dealership_id,
+            latency_ms,
+            status,
+            outcome,
+            cause,
+            "request"
+        );
+    } else {
+        tracing::info!(
+            request_id,
+            route = route.name,
+            dealership_id,
+            latency_ms,
+            status,
+            outcome,
+            cause,
+            "request"
+        );
+    }
+}
