@@ -23,6 +23,7 @@ struct NewConversation {
     #[deserr(default = Direction::Outbound)]
     direction: Direction,
     /// The customer for an inbound message, a human for an outbound one, unless it says otherwise.
+    #[deserr(default)]
     author_kind: Option<AuthorKind>,
     /// Sent by a machine on somebody's behalf, such as an out-of-office note: stops no clock.
     #[deserr(default)]

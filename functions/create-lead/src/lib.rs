@@ -20,15 +20,24 @@ pub const ROUTE: Route = Route {
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct NewLead {
     source: Source,
+    #[deserr(default)]
     first_name: Option<Text<100>>,
+    #[deserr(default)]
     last_name: Option<Text<100>>,
+    #[deserr(default)]
     email: Option<Email>,
+    #[deserr(default)]
     #[serde(flatten)]
     phone: Option<Phone>,
+    #[deserr(default)]
     company: Option<Text<200>>,
+    #[deserr(default)]
     message: Option<Text<10_000>>,
+    #[deserr(default)]
     vehicle_id: Option<Id>,
+    #[deserr(default)]
     vehicle_of_interest: Option<Text<200>>,
+    #[deserr(default)]
     assigned_to: Option<Id>,
     #[deserr(default)]
     attribution: Attribution,

@@ -25,13 +25,20 @@ const HONEYPOT: &str = "_gotcha";
 #[derive(Deserr, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct Form {
+    #[deserr(default)]
     first_name: Option<Text<100>>,
+    #[deserr(default)]
     last_name: Option<Text<100>>,
+    #[deserr(default)]
     email: Option<Email>,
+    #[deserr(default)]
     #[serde(flatten)]
     phone: Option<Phone>,
+    #[deserr(default)]
     company: Option<Text<200>>,
+    #[deserr(default)]
     message: Option<Text<10_000>>,
+    #[deserr(default)]
     vehicle_of_interest: Option<Text<200>>,
     #[deserr(default)]
     attribution: Attribution,
@@ -42,7 +49,9 @@ struct Form {
 #[derive(Default, Deserr, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct Consent {
+    #[deserr(default)]
     marketing: Option<Checkbox>,
+    #[deserr(default)]
     text_version: Option<Text<64>>,
 }
 

@@ -20,6 +20,7 @@ pub const ROUTE: Route = Route {
 struct Query {
     #[deserr(default)]
     limit: Limit,
+    #[deserr(default)]
     cursor: Option<Cursor>,
 }
 

@@ -22,17 +22,25 @@ pub const ROUTE: Route = Route {
 struct Query {
     #[deserr(default)]
     limit: Limit,
+    #[deserr(default)]
     cursor: Option<Cursor>,
     #[deserr(default = Sort::Newest)]
     sort: Sort,
     #[deserr(default = Total::No)]
     total: Total,
+    #[deserr(default)]
     status: Option<Status>,
+    #[deserr(default)]
     source: Option<Source>,
+    #[deserr(default)]
     assigned_to: Option<Assignee>,
+    #[deserr(default)]
     created_after: Option<Time>,
+    #[deserr(default)]
     created_before: Option<Time>,
+    #[deserr(default)]
     updated_since: Option<Time>,
+    #[deserr(default)]
     q: Option<Text<100>>,
 }
 

@@ -1,0 +1,60 @@
+//! Every function, callable in this process.
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::LazyLock;
+
+use clerk_webhook::Secrets;
+use lambda_http::{Body, Request, Response};
+use shared::{App, Route};
+
+/// What the tests sign Clerk's webhooks with.
+pub const WEBHOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=";
+
+static SECRETS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(WEBHOOK_SECRET).unwrap());
+
+type Respond = for<'a> fn(&'a App, Request) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
+
+pub struct Endpoint {
+    pub route: &'static Route,
+    pub respond: Respond,
+}
+
+macro_rules! endpoints {
+    ($($function:ident),+ $(,)?) => {
+        [$(Endpoint {
+            route: &$function::ROUTE,
+            respond: |app, request| Box::pin(async { app.respond(request, $function::handle).await.unwrap() }),
+        }),+]
+    };
+}
+
+const CLERK_WEBHOOK: Endpoint = Endpoint {
+    route: &clerk_webhook::ROUTE,
+    respond: |app, request| {
+        Box::pin(async {
+            app.respond(request, async |ctx| clerk_webhook::handle(ctx, &SECRETS).await).await.unwrap()
+        })
+    },
+};
+
+pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
+    let mut all: Vec<Endpoint> = endpoints![
+        create_conversation,
+        create_lead,
+        delete_lead,
+        form_webhook,
+        get_lead,
+        health,
+        list_conversations,
+        list_leads,
+        patch_lead,
+    ]
+    .into();
+    all.push(CLERK_WEBHOOK);
+    all.sort_by_key(|endpoint| endpoint.route.name);
+    all
+});
+
+pub fn endpoint(function: &str) -> &'static Endpoint {
+    ENDPOINTS.iter().find(|endpoint| endpoint.route.name == function).unwrap()
+}
