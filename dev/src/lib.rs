@@ -1,1 +1,32 @@
-//! The local stack.
+//! The local stack behind `cargo dev`, and the PostgreSQL that the tests bring up.
+pub mod clerk;
+pub mod database;
+pub mod environment;
+pub mod logins;
+pub mod people;
+pub mod pip;
+pub mod port;
+pub mod postgres;
+pub mod progress;
+pub mod seed;
+pub mod stack;
+pub mod state;
+pub mod supervised;
+pub mod testing;
+pub mod token;
+pub mod tools;
+
+use std::path::{Path, PathBuf};
+
+/// The checkout that this program was built from, so that it works from any directory.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The folder that everything made here goes to; git ignores it and `cargo clean` empties it.
+#[must_use]
+pub fn target() -> PathBuf {
+    workspace().join("target")
+}

@@ -1,2 +1,136 @@
-//! `cargo dev`.
-fn main() {}
+//! `cargo dev`: the whole product on one machine.
+#![expect(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use dev::database::{self, bring_up_to_date, local_passwords, reach};
+use dev::postgres::Binaries;
+use dev::stack::{self, Up};
+use dev::state::{DATABASE, Lock, State};
+use dev::token::{TokenOf, mint};
+use dev::{logins, progress};
+use shared::db::Login;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs Norvalt on this machine: PostgreSQL, a stand-in for Clerk, and every function behind one port
+#[derive(Parser)]
+#[command(name = "cargo dev", bin_name = "cargo dev", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Option<Task>,
+    #[command(flatten)]
+    up: Up,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Print a session token
+    Token(TokenOf),
+    /// Open psql on the local database
+    Psql {
+        /// The database user: owner, reader, writer, provisioner or intake
+        #[arg(long = "as", default_value = "owner", value_parser = ["owner", "reader", "writer", "provisioner", "intake"])]
+        user: String,
+        /// What psql is given
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Bring a database's schema up to date
+    ///
+    /// Login users whose DATABASE_URL_READER, _WRITER, _PROVISIONER or _INTAKE is set get the password in it.
+    Migrate {
+        /// Another database than the local one, as the user who owns it
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Put the sample data into the local database
+    Seed,
+    /// Print the running stack's settings
+    Env,
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.context("start").and_then(|runtime| {
+        // A build replaces the file we run from, and then the path is lost.
+        let program = std::env::current_exe()?;
+        let done = runtime.block_on(run(Arguments::parse(), &program));
+        // Nobody waits for a download that a Ctrl-C has made pointless.
+        runtime.shutdown_background();
+        done
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("cargo dev: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
+    match arguments.task {
+        None => stack::up(&arguments.up, program).await?,
+        Some(Task::Token(of)) => println!("{}", mint(&of)?),
+        Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
+        Some(Task::Migrate { url: Some(url) }) => {
+            report(&bring_up_to_date(&url, &logins::from_environment()?).await?)
+        }
+        Some(Task::Migrate { url: None }) => migrate_local().await?,
+        Some(Task::Seed) => seed().await?,
+        Some(Task::Env) => env()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn psql(user: &str, arguments: &[OsString]) -> Result<ExitCode> {
+    let (state, _cluster) = reach().await?;
+    let login = Login::ALL.into_iter().find(|login| login.user().ends_with(user));
+    let (user, password) = match login {
+        Some(login) => (login.user(), &state.login_password),
+        None => ("norvalt_owner", &state.owner_password),
+    };
+    let beside = Binaries::find_or_fetch(&database::tools())?.program("psql");
+    let mut psql = Command::new(if beside.is_file() { beside.as_os_str() } else { "psql".as_ref() });
+    let port = state.postgres_port.unwrap_or_default().to_string();
+    psql.args(arguments).envs([("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGDATABASE", DATABASE)]);
+    psql.envs([("PGUSER", user), ("PGPASSWORD", password)]);
+    // Ctrl-C ends a query in psql, not us.
+    let _ours = signal(SignalKind::interrupt())?;
+    let status = psql
+        .status()
+        .context("start psql: install it, or point NORVALT_POSTGRES_BIN at a PostgreSQL that has it")?;
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
+}
+
+async fn migrate_local() -> Result<()> {
+    let (state, _cluster) = reach().await?;
+    report(&bring_up_to_date(&state.owner_url(), &local_passwords(&state)).await?);
+    Ok(())
+}
+
+fn report(applied: &[String]) {
+    for name in applied {
+        println!("applied {name}");
+    }
+    if applied.is_empty() {
+        println!("nothing to apply");
+    }
+}
+
+async fn seed() -> Result<()> {
+    let (state, _cluster) = reach().await?;
+    let seeded = database::fill(&state).await?;
+    println!("{} leads, {} conversations", seeded.leads, seeded.conversations);
+    Ok(())
+}
+
+fn env() -> Result<()> {
+    for (name, value) in State::load()?.environment() {
+        println!("{name}={value}");
+    }
+    if !Lock::is_taken()? {
+        progress::warn("the stack is not running: these are the settings of its last run");
+    }
+    Ok(())
+}
