@@ -127,7 +127,7 @@ create policy leads_create on leads as restrictive for insert to norvalt_writer
 create policy leads_intake on leads for insert to norvalt_intake
     with check (dealership_id = (select scope.dealership_id()) and assigned_to is null);
 
-grant select on vehicles, leads to norvalt_reader, norvalt_writer;
+grant select on leads to norvalt_reader, norvalt_writer;
 grant insert (id, source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_id,
               vehicle_of_interest, assigned_to, attribution, consent) on leads to norvalt_writer;
 grant update (status, lost_reason, source, first_name, last_name, email, phone, phone_e164, company, message,

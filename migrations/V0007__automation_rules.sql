@@ -24,5 +24,3 @@ alter table automation_rules force row level security;
 create policy automation_rules_member on automation_rules to norvalt_reader, norvalt_writer
     using (dealership_id = (select scope.dealership_id()))
     with check (dealership_id = (select scope.dealership_id()));
-
-grant select on automation_rules to norvalt_reader, norvalt_writer;

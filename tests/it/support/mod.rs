@@ -1,4 +1,5 @@
 //! A world for one test: its own database, Clerk's key, and every function's handler behind real events.
+pub mod catalog;
 mod endpoints;
 mod event;
 

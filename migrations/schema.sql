@@ -1,0 +1,531 @@
+-- The sum of the migrations: what a database looks like when all of them have run. Nothing runs this file;
+-- `tests/it/migrations.rs` loads it into an empty database and compares the two catalogs, so change it
+-- together with every migration.
+
+-- The users that functions log in as, each with the narrowest grants, and norvalt_gate, which nobody
+-- logs in as: it owns the few functions that must see past the policies (see V0003).
+-- Users belong to the whole cluster, so a neighbouring database may have made them already or be making
+-- them now. Passwords are no migration's business: `cargo dev migrate` or the deployment sets them.
+do $$
+declare
+    login text;
+begin
+    foreach login in array array['norvalt_reader', 'norvalt_writer', 'norvalt_provisioner', 'norvalt_intake'] loop
+        if not exists (select from pg_roles where rolname = login) then
+            begin
+                execute format('create role %I login noinherit', login);
+                execute format('alter role %I set statement_timeout = %L', login, '5s');
+                execute format('alter role %I set lock_timeout = %L', login, '2s');
+                execute format('alter role %I set idle_in_transaction_session_timeout = %L', login, '10s');
+            exception when duplicate_object or unique_violation then
+                null;
+            end;
+        end if;
+    end loop;
+    if not exists (select from pg_roles where rolname = 'norvalt_gate') then
+        begin
+            create role norvalt_gate nologin noinherit;
+        exception when duplicate_object or unique_violation then
+            null;
+        end;
+    end if;
+    -- Whoever migrates must be able to make functions in the gate's name; a superuser always can.
+    if not pg_has_role('norvalt_gate', 'member') then
+        grant norvalt_gate to current_user;
+    end if;
+end $$;
+
+grant usage on schema public to norvalt_reader, norvalt_writer, norvalt_provisioner, norvalt_intake, norvalt_gate;
+
+-- The scope: the transaction-local settings under which every statement runs. The policies read it
+-- through these functions only, so that how it is carried can change in one place.
+-- After the transaction that set it a setting is '', not NULL: hence nullif.
+create schema scope;
+grant usage on schema scope to norvalt_reader, norvalt_writer, norvalt_provisioner, norvalt_intake;
+grant usage, create on schema scope to norvalt_gate;
+
+create function scope.dealership_id() returns uuid language sql stable parallel safe
+    return nullif(current_setting('norvalt.dealership_id', true), '')::uuid;
+
+create function scope.user_id() returns uuid language sql stable parallel safe
+    return nullif(current_setting('norvalt.user_id', true), '')::uuid;
+
+create function scope.role() returns text language sql stable parallel safe
+    return nullif(current_setting('norvalt.role', true), '');
+
+-- Admins and managers see every lead of their dealership, a sales rep the ones assigned to them.
+create function scope.sees_all_leads() returns boolean language sql stable parallel safe
+    return coalesce(scope.role() in ('admin', 'manager'), false);
+
+-- Clerk's webhooks belong to no dealership: they write dealerships, users and memberships.
+create function scope.is_provisioning() returns boolean language sql stable parallel safe
+    return coalesce(current_setting('norvalt.provisioning', true) = 'on', false);
+
+-- A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random; new rows land at an index's end.
+create function scope.uuid_v7() returns uuid language sql volatile parallel safe
+    return encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                    from 1 for 6),
+            52, 1), 53, 1),
+        'hex')::uuid;
+
+-- Dealerships, their people, and the inbox of Clerk's webhooks.
+create table dealerships (
+    id uuid not null default scope.uuid_v7(),
+    clerk_org_id text not null,
+    name text not null,
+    slug text,
+    country text not null default 'NO',
+    subscription_tier text not null default 'trial',
+    subscription_status text not null default 'active',
+    -- The timestamp of the newest Clerk event applied, in ms; 0 for a row that only a token vouches for.
+    clerk_version bigint not null default 0,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    deleted_at timestamptz,
+    constraint dealerships_pkey primary key (id),
+    constraint dealerships_clerk_org_id_key unique (clerk_org_id),
+    constraint dealerships_clerk_org_id_check check (clerk_org_id like 'org\_%'),
+    constraint dealerships_country_check check (country ~ '^[A-Z]{2}$'),
+    constraint dealerships_subscription_tier_check
+        check (subscription_tier in ('trial', 'starter', 'professional', 'enterprise')),
+    constraint dealerships_subscription_status_check
+        check (subscription_status in ('active', 'past_due', 'suspended', 'canceled'))
+);
+
+create table users (
+    id uuid not null default scope.uuid_v7(),
+    clerk_user_id text not null,
+    email text,
+    first_name text,
+    last_name text,
+    clerk_version bigint not null default 0,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    deleted_at timestamptz,
+    constraint users_pkey primary key (id),
+    constraint users_clerk_user_id_key unique (clerk_user_id),
+    constraint users_clerk_user_id_check check (clerk_user_id like 'user\_%')
+);
+
+create table memberships (
+    dealership_id uuid not null,
+    user_id uuid not null,
+    -- Unknown while only a token vouches for the membership.
+    clerk_membership_id text,
+    role text not null,
+    -- The moment as of which Clerk said so: a token's iat or an event's timestamp.
+    role_at timestamptz not null,
+    clerk_version bigint not null default 0,
+    created_at timestamptz not null default now(),
+    -- A tombstone: the row stays, so that a token issued before the removal cannot bring it back.
+    removed_at timestamptz,
+    constraint memberships_pkey primary key (dealership_id, user_id),
+    constraint memberships_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint memberships_user_fkey foreign key (user_id) references users (id),
+    constraint memberships_role_check check (role in ('admin', 'manager', 'sales_rep'))
+);
+create index memberships_user_idx on memberships (user_id);
+
+create table webhook_inbox (
+    provider text not null,
+    message_id text not null,
+    event_type text not null,
+    payload jsonb not null,
+    received_at timestamptz not null default now(),
+    constraint webhook_inbox_pkey primary key (provider, message_id),
+    constraint webhook_inbox_provider_check check (provider in ('clerk'))
+);
+
+alter table dealerships enable row level security;
+alter table dealerships force row level security;
+create policy dealerships_member on dealerships to norvalt_reader, norvalt_writer
+    using (id = (select scope.dealership_id()))
+    with check (id = (select scope.dealership_id()));
+create policy dealerships_provisioner on dealerships to norvalt_provisioner
+    using ((select scope.is_provisioning())) with check ((select scope.is_provisioning()));
+create policy dealerships_gate on dealerships to norvalt_gate using (true) with check (true);
+
+alter table memberships enable row level security;
+alter table memberships force row level security;
+create policy memberships_member on memberships to norvalt_reader, norvalt_writer
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()));
+create policy memberships_provisioner on memberships to norvalt_provisioner
+    using ((select scope.is_provisioning())) with check ((select scope.is_provisioning()));
+create policy memberships_gate on memberships to norvalt_gate using (true) with check (true);
+
+-- A person may belong to several dealerships, so a user is seen through a membership.
+alter table users enable row level security;
+alter table users force row level security;
+create policy users_member on users to norvalt_reader, norvalt_writer
+    using (id in (select user_id from memberships where dealership_id = (select scope.dealership_id())))
+    with check (false);
+create policy users_provisioner on users to norvalt_provisioner
+    using ((select scope.is_provisioning())) with check ((select scope.is_provisioning()));
+create policy users_gate on users to norvalt_gate using (true) with check (true);
+
+alter table webhook_inbox enable row level security;
+alter table webhook_inbox force row level security;
+create policy webhook_inbox_provisioner on webhook_inbox to norvalt_provisioner
+    using ((select scope.is_provisioning())) with check ((select scope.is_provisioning()));
+
+grant select, insert, update on dealerships, users, memberships to norvalt_provisioner, norvalt_gate;
+grant select, insert on webhook_inbox to norvalt_provisioner;
+
+-- The gate: the only ways into a scope, and the only functions that see past the policies. They run as
+-- norvalt_gate, name every object in full and take nothing but verified claims (or, for the public form,
+-- the dealership's id). A refusal raises, which aborts the transaction: the statement pipelined behind it
+-- cannot run unscoped. The SQLSTATEs are translated in shared/src/db/error.rs.
+--   NV001 not known here yet (provision and try again)   NV002 removed from the dealership
+--   NV003 the role was lowered after the token was issued NV004 dealership suspended or deleted
+--   NV005 no such dealership
+set local role norvalt_gate;
+
+create function scope.role_rank(name text) returns integer language sql immutable parallel safe
+    return case name when 'admin' then 3 when 'manager' then 2 when 'sales_rep' then 1 else 0 end;
+
+-- Enters the scope of a member, if the membership lives. `issued_at` is the token's iat in seconds.
+-- Returns the dealership, for the log.
+create function scope.enter_member(org text, person text, token_role text, issued_at bigint) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    member record;
+begin
+    select d.id as dealership_id, d.subscription_status, d.deleted_at,
+           m.user_id, m.role, m.role_at, m.removed_at
+      into member
+      from public.dealerships d
+      left join public.users u on u.clerk_user_id = person
+      left join public.memberships m on m.dealership_id = d.id and m.user_id = u.id
+     where d.clerk_org_id = org;
+
+    if member.deleted_at is not null or member.subscription_status = 'suspended' then
+        raise exception 'dealership suspended' using errcode = 'NV004';
+    elsif member.user_id is null then
+        raise exception 'member not known yet' using errcode = 'NV001';
+    elsif member.removed_at is not null and issued_at > extract(epoch from member.removed_at) then
+        raise exception 'member rejoined' using errcode = 'NV001';
+    elsif member.removed_at is not null then
+        raise exception 'member removed' using errcode = 'NV002';
+    elsif scope.role_rank(token_role) > scope.role_rank(member.role) then
+        if issued_at > extract(epoch from member.role_at) then
+            raise exception 'role raised' using errcode = 'NV001';
+        end if;
+        raise exception 'role lowered' using errcode = 'NV003';
+    end if;
+
+    -- The lower of the two roles: a token may be up to a minute older or newer than the row.
+    perform set_config('norvalt.dealership_id', member.dealership_id::text, true),
+            set_config('norvalt.user_id', member.user_id::text, true),
+            set_config('norvalt.role', token_role, true);
+    return member.dealership_id;
+end $$;
+
+-- Just-in-time provisioning: a session token can arrive before Clerk's webhook. Version 0 lets the
+-- webhook, whatever its timestamp, still fill the rows in. A membership that was removed comes back only
+-- for a token issued after the removal, and a role changes only for a token issued after the role was set.
+create function scope.provision(org text, org_slug text, person text, token_role text, issued_at bigint) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into public.dealerships (clerk_org_id, name, slug)
+    values (org, coalesce(org_slug, org), org_slug)
+    on conflict on constraint dealerships_clerk_org_id_key do nothing;
+
+    insert into public.users (clerk_user_id) values (person)
+    on conflict on constraint users_clerk_user_id_key do nothing;
+
+    insert into public.memberships as m (dealership_id, user_id, role, role_at)
+    select d.id, u.id, token_role, to_timestamp(issued_at)
+      from public.dealerships d, public.users u
+     where d.clerk_org_id = org and u.clerk_user_id = person
+       and d.deleted_at is null and u.deleted_at is null
+    on conflict on constraint memberships_pkey do update
+       set role = excluded.role, role_at = excluded.role_at, removed_at = null,
+           clerk_membership_id = case when m.removed_at is null then m.clerk_membership_id end
+     where excluded.role_at > greatest(m.role_at, m.removed_at);
+end $$;
+
+-- Enters the scope of a public form: inserts for one dealership, and nothing to see.
+create function scope.enter_intake(dealership uuid) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from public.dealerships d
+                    where d.id = dealership and d.deleted_at is null and d.subscription_status <> 'suspended') then
+        raise exception 'no such dealership' using errcode = 'NV005';
+    end if;
+    perform set_config('norvalt.dealership_id', dealership::text, true);
+    return dealership;
+end $$;
+
+-- Enters the scope of Clerk's webhooks: dealerships, users, memberships and the inbox, and no lead.
+create function scope.enter_provisioning() returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform set_config('norvalt.provisioning', 'on', true);
+    return null;
+end $$;
+
+revoke execute on function scope.enter_member, scope.provision, scope.enter_intake, scope.enter_provisioning from public;
+grant execute on function scope.enter_member, scope.provision to norvalt_reader, norvalt_writer;
+grant execute on function scope.enter_intake to norvalt_intake;
+grant execute on function scope.enter_provisioning to norvalt_provisioner;
+
+reset role;
+
+-- Vehicles and leads. Only leakproof operators can use an index under row-level security: states are text
+-- with a CHECK, and search is a prefix search on stored lower-case columns in COLLATE "C".
+create table vehicles (
+    dealership_id uuid not null default scope.dealership_id(),
+    id uuid not null default scope.uuid_v7(),
+    vin text,
+    registration_number text,
+    make text not null,
+    model text not null,
+    model_year integer,
+    condition text not null default 'used',
+    status text not null default 'available',
+    price_minor bigint,
+    currency text not null default 'NOK',
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint vehicles_pkey primary key (dealership_id, id),
+    constraint vehicles_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint vehicles_vin_key unique (dealership_id, vin),
+    constraint vehicles_condition_check check (condition in ('new', 'used', 'demo')),
+    constraint vehicles_status_check check (status in ('available', 'reserved', 'sold')),
+    constraint vehicles_model_year_check check (model_year between 1900 and 2100),
+    constraint vehicles_price_minor_check check (price_minor >= 0),
+    constraint vehicles_currency_check check (currency ~ '^[A-Z]{3}$')
+);
+
+create table leads (
+    dealership_id uuid not null default scope.dealership_id(),
+    id uuid not null default scope.uuid_v7(),
+    source text not null,
+    status text not null default 'new',
+    lost_reason text,
+    first_name text,
+    last_name text,
+    email text,
+    -- As typed; phone_e164 is what it was understood to be, if anything.
+    phone text,
+    phone_e164 text collate "C",
+    company text,
+    message text,
+    vehicle_id uuid,
+    vehicle_of_interest text,
+    assigned_to uuid,
+    attribution jsonb not null default '{}',
+    consent jsonb not null default '{}',
+    -- Kept by the trigger on conversations.
+    first_human_response_at timestamptz,
+    first_ai_response_at timestamptz,
+    conversation_count integer not null default 0,
+    -- Search keys, and the e-mail's key for duplicates.
+    name_key text collate "C" generated always as (lower(btrim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')))) stored,
+    last_name_key text collate "C" generated always as (lower(last_name)) stored,
+    company_key text collate "C" generated always as (lower(company)) stored,
+    email_key text collate "C" generated always as (lower(email)) stored,
+    -- Counts the row's changes: the ETag.
+    version integer not null default 1,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    deleted_at timestamptz,
+    constraint leads_pkey primary key (dealership_id, id),
+    constraint leads_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint leads_assigned_to_fkey foreign key (dealership_id, assigned_to) references memberships (dealership_id, user_id),
+    constraint leads_vehicle_fkey foreign key (dealership_id, vehicle_id) references vehicles (dealership_id, id),
+    constraint leads_source_check check (source in ('website', 'email', 'sms', 'facebook', 'google_ads', 'phone',
+        'walk_in', 'referral', 'marketplace', 'adf', 'api', 'manual')),
+    constraint leads_status_check check (status in ('new', 'contacted', 'qualified', 'won', 'lost')),
+    constraint leads_lost_reason_check check ((status = 'lost') = (lost_reason is not null)),
+    constraint leads_contact_check check (num_nonnulls(first_name, last_name, email, phone, company) > 0),
+    constraint leads_first_name_check check (char_length(first_name) between 1 and 100),
+    constraint leads_last_name_check check (char_length(last_name) between 1 and 100),
+    constraint leads_email_check check (char_length(email) between 3 and 254 and email like '%_@_%'),
+    constraint leads_phone_check check (char_length(phone) between 1 and 40),
+    constraint leads_phone_e164_check check (phone_e164 ~ '^\+[1-9][0-9]{4,14}$'),
+    constraint leads_company_check check (char_length(company) between 1 and 200),
+    constraint leads_message_check check (char_length(message) between 1 and 10000),
+    constraint leads_vehicle_of_interest_check check (char_length(vehicle_of_interest) between 1 and 200),
+    constraint leads_lost_reason_length_check check (char_length(lost_reason) between 1 and 500),
+    constraint leads_attribution_check check (jsonb_typeof(attribution) = 'object'),
+    constraint leads_consent_check check (jsonb_typeof(consent) = 'object')
+);
+create index leads_created_idx on leads (dealership_id, created_at, id) where deleted_at is null;
+create index leads_updated_idx on leads (dealership_id, updated_at, id) where deleted_at is null;
+create index leads_status_idx on leads (dealership_id, status, created_at, id) where deleted_at is null;
+create index leads_source_idx on leads (dealership_id, source, created_at, id) where deleted_at is null;
+create index leads_assigned_to_idx on leads (dealership_id, assigned_to, created_at, id) where deleted_at is null;
+create index leads_name_idx on leads (dealership_id, name_key) where deleted_at is null;
+create index leads_last_name_idx on leads (dealership_id, last_name_key) where deleted_at is null;
+create index leads_company_idx on leads (dealership_id, company_key) where deleted_at is null;
+create index leads_email_idx on leads (dealership_id, email_key) where deleted_at is null;
+create index leads_phone_idx on leads (dealership_id, phone_e164) where deleted_at is null;
+
+-- What every change of a lead obeys: its version counts up, and its status moves along an allowed line.
+create function leads_before_update() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    new.version := old.version + 1;
+    new.updated_at := now();
+    if new.status <> old.status and (old.status, new.status) not in (
+        ('new', 'contacted'), ('new', 'qualified'), ('new', 'lost'),
+        ('contacted', 'qualified'), ('contacted', 'won'), ('contacted', 'lost'),
+        ('qualified', 'contacted'), ('qualified', 'won'), ('qualified', 'lost'),
+        ('lost', 'contacted')
+    ) then
+        raise exception 'status % cannot become %', old.status, new.status
+            using errcode = 'check_violation', table = 'leads', constraint = 'leads_status_transition';
+    end if;
+    return new;
+end $$;
+create trigger leads_before_update before update on leads
+    for each row execute function leads_before_update();
+
+alter table vehicles enable row level security;
+alter table vehicles force row level security;
+create policy vehicles_member on vehicles to norvalt_reader, norvalt_writer
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()));
+
+alter table leads enable row level security;
+alter table leads force row level security;
+create policy leads_member on leads to norvalt_reader, norvalt_writer
+    using (dealership_id = (select scope.dealership_id())
+           and ((select scope.sees_all_leads()) or assigned_to = (select scope.user_id())))
+    with check (dealership_id = (select scope.dealership_id())
+           and ((select scope.sees_all_leads()) or assigned_to = (select scope.user_id()))
+           and (deleted_at is null or (select scope.role()) = 'admin'));
+create policy leads_create on leads as restrictive for insert to norvalt_writer
+    with check ((select scope.sees_all_leads()));
+create policy leads_intake on leads for insert to norvalt_intake
+    with check (dealership_id = (select scope.dealership_id()) and assigned_to is null);
+
+grant select on leads to norvalt_reader, norvalt_writer;
+grant insert (id, source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_id,
+              vehicle_of_interest, assigned_to, attribution, consent) on leads to norvalt_writer;
+grant update (status, lost_reason, source, first_name, last_name, email, phone, phone_e164, company, message,
+              vehicle_id, vehicle_of_interest, assigned_to, attribution, consent, first_human_response_at,
+              first_ai_response_at, conversation_count, deleted_at) on leads to norvalt_writer;
+grant insert (source, first_name, last_name, email, phone, phone_e164, company, message,
+              vehicle_of_interest, attribution, consent) on leads to norvalt_intake;
+
+-- One row is one message on a lead.
+create table conversations (
+    dealership_id uuid not null default scope.dealership_id(),
+    id uuid not null default scope.uuid_v7(),
+    lead_id uuid not null,
+    direction text not null,
+    channel text not null,
+    author_kind text not null,
+    -- The member who wrote it, when a human of the dealership did.
+    author_id uuid,
+    auto_reply boolean not null default false,
+    body text not null,
+    message_metadata jsonb not null default '{}',
+    created_at timestamptz not null default now(),
+    constraint conversations_pkey primary key (dealership_id, id),
+    constraint conversations_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint conversations_lead_fkey foreign key (dealership_id, lead_id) references leads (dealership_id, id),
+    constraint conversations_author_fkey foreign key (dealership_id, author_id) references memberships (dealership_id, user_id),
+    constraint conversations_direction_check check (direction in ('inbound', 'outbound')),
+    constraint conversations_channel_check check (channel in ('email', 'sms', 'facebook', 'phone', 'note')),
+    constraint conversations_author_kind_check check (author_kind in ('customer', 'human', 'ai', 'system')),
+    constraint conversations_author_check check ((direction = 'inbound') = (author_kind = 'customer')),
+    constraint conversations_note_check check (channel <> 'note' or direction = 'outbound'),
+    constraint conversations_author_id_check check (author_id is null or author_kind = 'human'),
+    constraint conversations_body_check check (char_length(body) between 1 and 20000),
+    constraint conversations_message_metadata_check check (jsonb_typeof(message_metadata) = 'object')
+);
+create index conversations_lead_idx on conversations (dealership_id, lead_id, created_at, id);
+
+-- Whoever writes a message, the lead's count and its two first-response clocks follow. A response goes to
+-- the customer and comes from a person or the AI: a note, an auto-reply or the system never stops a clock.
+create function conversations_after_insert() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    responds boolean := new.direction = 'outbound' and new.channel <> 'note' and not new.auto_reply;
+begin
+    update public.leads
+       set conversation_count = conversation_count + 1,
+           first_human_response_at = case when responds and new.author_kind = 'human'
+               then least(first_human_response_at, new.created_at) else first_human_response_at end,
+           first_ai_response_at = case when responds and new.author_kind = 'ai'
+               then least(first_ai_response_at, new.created_at) else first_ai_response_at end
+     where dealership_id = new.dealership_id and id = new.lead_id;
+    return null;
+end $$;
+create trigger conversations_after_insert after insert on conversations
+    for each row execute function conversations_after_insert();
+
+-- A sales rep sees the messages of the leads they see; for others the sub-query never runs.
+alter table conversations enable row level security;
+alter table conversations force row level security;
+create policy conversations_member on conversations to norvalt_reader, norvalt_writer
+    using (dealership_id = (select scope.dealership_id())
+           and ((select scope.sees_all_leads()) or exists (
+               select from leads l where l.dealership_id = conversations.dealership_id and l.id = conversations.lead_id)))
+    with check (dealership_id = (select scope.dealership_id())
+           and ((select scope.sees_all_leads()) or exists (
+               select from leads l where l.dealership_id = conversations.dealership_id and l.id = conversations.lead_id)));
+
+grant select on conversations to norvalt_reader, norvalt_writer;
+grant insert (id, lead_id, direction, channel, author_kind, author_id, auto_reply, body, message_metadata)
+    on conversations to norvalt_writer;
+
+-- What a dealership wants done by itself; no function reads it yet.
+create table automation_rules (
+    dealership_id uuid not null default scope.dealership_id(),
+    id uuid not null default scope.uuid_v7(),
+    name text not null,
+    trigger text not null,
+    conditions jsonb not null default '{}',
+    actions jsonb not null default '[]',
+    position integer not null default 0,
+    enabled boolean not null default true,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint automation_rules_pkey primary key (dealership_id, id),
+    constraint automation_rules_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint automation_rules_name_key unique (dealership_id, name),
+    constraint automation_rules_trigger_check
+        check (trigger in ('lead_created', 'message_received', 'status_changed', 'no_response')),
+    constraint automation_rules_conditions_check check (jsonb_typeof(conditions) = 'object'),
+    constraint automation_rules_actions_check check (jsonb_typeof(actions) = 'array')
+);
+
+alter table automation_rules enable row level security;
+alter table automation_rules force row level security;
+create policy automation_rules_member on automation_rules to norvalt_reader, norvalt_writer
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()));
+
+-- What an Idempotency-Key made, so that a repeated POST answers with it instead of making a second one.
+-- The caller is the member, or the nil UUID for the public form, whose user can insert and see nothing.
+create table idempotency_keys (
+    dealership_id uuid not null default scope.dealership_id(),
+    caller uuid not null default coalesce(scope.user_id(), '00000000-0000-0000-0000-000000000000'),
+    route text not null,
+    key text not null,
+    -- SHA-256 of the body: the same key with another body is a mistake, not a repetition.
+    request_hash bytea not null,
+    resource_id uuid,
+    created_at timestamptz not null default now(),
+    constraint idempotency_keys_pkey primary key (dealership_id, caller, route, key),
+    constraint idempotency_keys_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint idempotency_keys_key_check check (char_length(key) between 1 and 255)
+);
+
+alter table idempotency_keys enable row level security;
+alter table idempotency_keys force row level security;
+create policy idempotency_keys_member on idempotency_keys to norvalt_writer
+    using (dealership_id = (select scope.dealership_id()) and caller = (select scope.user_id()))
+    with check (dealership_id = (select scope.dealership_id()) and caller = (select scope.user_id()));
+create policy idempotency_keys_intake on idempotency_keys for insert to norvalt_intake
+    with check (dealership_id = (select scope.dealership_id())
+                and caller = '00000000-0000-0000-0000-000000000000');
+
+grant select, insert (route, key, request_hash, resource_id) on idempotency_keys to norvalt_writer;
+grant insert (route, key, request_hash) on idempotency_keys to norvalt_intake;

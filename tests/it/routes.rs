@@ -1,0 +1,119 @@
+//! The routes are named in several places; all of them name the same set.
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::support::{ENDPOINTS, event, event_files};
+
+type Names = BTreeSet<String>;
+
+fn routes() -> Names {
+    ENDPOINTS.iter().map(|endpoint| endpoint.route.name.to_owned()).collect()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(dev::workspace().join(path)).unwrap()
+}
+
+fn folder(path: &str) -> Names {
+    let entries = fs::read_dir(dev::workspace().join(path)).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The lines of one resource: up to the next that is indented as little.
+fn block(template: &str, logical_id: &str) -> String {
+    let mut lines = template.lines().skip_while(|line| line.trim_end() != format!("  {logical_id}:"));
+    assert!(lines.next().is_some(), "{logical_id} is missing");
+    let is_inside = |line: &&str| line.is_empty() || line.starts_with("    ");
+    lines.take_while(is_inside).map(|line| format!("{line}\n")).collect()
+}
+
+/// `list-leads` as `ListLeads`.
+fn camel(name: &str) -> String {
+    name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}
+
+#[test]
+fn a_folder_a_package_and_a_binary_for_each_route() {
+    assert_eq!(folder("functions"), routes());
+    for name in routes() {
+        let manifest = read(&format!("functions/{name}/Cargo.toml"));
+        assert_eq!(manifest.matches(&format!("name = \"{name}\"")).count(), 2, "package and binary of {name}");
+        let main = read(&format!("functions/{name}/src/main.rs"));
+        assert!(main.contains(&format!("{}::", name.replace('-', "_"))), "{name} starts another function");
+    }
+}
+
+#[test]
+fn an_event_and_a_test_file_for_each_route() {
+    let events = event_files();
+    assert_eq!(events.keys().cloned().collect::<Names>(), routes());
+    for (name, files) in events {
+        assert!(files.contains(&format!("{name}.json")), "events/{name}.json is missing");
+    }
+    for name in routes() {
+        let file = format!("{}.rs", name.replace('-', "_"));
+        assert!(folder("tests/it").contains(&file), "tests/it/{file} is missing");
+    }
+}
+
+#[test]
+fn each_event_is_its_routes() {
+    for endpoint in ENDPOINTS.iter() {
+        let route = endpoint.route;
+        let event = event(route.name);
+        let context = &event.value()["requestContext"];
+        assert_eq!(context["http"]["method"], route.method, "{}", route.name);
+        // A function URL has one route for everything.
+        if context["routeKey"] != "$default" {
+            assert_eq!(context["routeKey"], format!("{} {}", route.method, route.path));
+        }
+    }
+}
+
+#[test]
+fn the_template_has_each_route_and_its_database_user() {
+    let template = read("template.yaml");
+    let functions = template.lines().filter(|line| line.trim() == "Type: AWS::Serverless::Function").count();
+    assert_eq!(functions, ENDPOINTS.len());
+    for endpoint in ENDPOINTS.iter() {
+        let route = endpoint.route;
+        let block = block(&template, &camel(route.name));
+        assert!(block.contains(&format!("Description: {} {}\n", route.method, route.path)), "{block}");
+        assert!(block.contains(&format!("CodeUri: target/lambda/{}/\n", route.name)), "{block}");
+        let logins: Vec<&str> = ["READER", "WRITER", "PROVISIONER", "INTAKE"].into_iter().filter(|login| block.contains(&format!("DATABASE_URL_{login}_"))).collect();
+        assert_eq!(logins.len(), 1, "{} has the secrets of {logins:?}", route.name);
+        assert_eq!(format!("DATABASE_URL_{}", logins[0]), route.login.setting(), "{}", route.name);
+        let on_the_api = block.contains(&format!("Method: {}, Path: \"{}\"", route.method, route.path));
+        assert!(on_the_api || block.contains("FunctionUrlConfig"), "{} is reached by nothing", route.name);
+    }
+}
+
+#[test]
+fn the_local_router_has_each_route() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
+    let mut found = Names::new();
+    for (path, targets) in router {
+        for target in targets.as_array().unwrap() {
+            let (method, function) = (target["method"].as_str().unwrap(), target["function"].as_str().unwrap());
+            let route = ENDPOINTS.iter().map(|endpoint| endpoint.route).find(|route| route.name == function).unwrap();
+            assert_eq!((method, path.as_str()), (route.method, route.path));
+            found.insert(function.to_owned());
+        }
+    }
+    assert_eq!(found, routes());
+}
+
+#[test]
+fn only_shared_names_the_database_driver_and_functions_do_not_know_each_other() {
+    for name in routes() {
+        let manifest = read(&format!("functions/{name}/Cargo.toml"));
+        assert!(!manifest.contains("postgres"), "{name} could open a connection of its own");
+        for other in routes() {
+            assert!(other == name || !manifest.contains(&format!("\n{other}")), "{name} depends on {other}");
+            assert!(!read("shared/Cargo.toml").contains(&other), "shared knows {other}");
+        }
+        let source = read(&format!("functions/{name}/src/lib.rs"));
+        assert!(!source.contains("set_config") && !source.contains("format!(\"select"), "{name} builds SQL or a scope");
+    }
+}
