@@ -77,13 +77,8 @@ impl App {
         let request_id = request_id(&request);
         let ctx = Ctx::new(self, &request);
         let outcome = handle(&ctx).await;
-        telemetry::request(
-            self.route,
-            &request_id,
-            ctx.dealership(),
-            started.elapsed(),
-            outcome.as_ref().err(),
-        );
+        let status = outcome.as_ref().map_or_else(ApiError::status, Answer::status);
+        telemetry::request(&ctx, &request_id, status, started.elapsed(), outcome.as_ref().err());
 
         let mut response = match outcome {
             Ok(answer) => answer.into_response(),
@@ -111,6 +106,10 @@ impl App {
             }
             TokenError::KeysUnavailable(error) => ApiError::unavailable(error),
         })
+    }
+
+    pub(crate) fn route(&self) -> &Route {
+        self.route
     }
 
     pub(crate) fn database(&self) -> &Database {

@@ -201,6 +201,10 @@ impl<'a> Ctx<'a> {
         Ok(Idempotency { key: Some(key.as_str().to_owned()), request_hash })
     }
 
+    pub(crate) fn route(&self) -> &Route {
+        self.app.route()
+    }
+
     pub(crate) fn dealership(&self) -> Option<&Uuid> {
         self.dealership.get()
     }
@@ -299,6 +303,10 @@ impl Answer {
     pub fn header(mut self, name: header::HeaderName, value: String) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {

@@ -2,10 +2,9 @@
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
-use uuid::Uuid;
 
-use crate::error::ApiError;
-use crate::http::Route;
+use crate::error::{ApiError, StatusCode};
+use crate::http::Ctx;
 
 /// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO.
 pub(crate) fn init() {
@@ -22,40 +21,24 @@ pub(crate) fn init() {
     let _ = log.try_init();
 }
 
-/// The one line about a request.
+/// The one line about a request. A refusal is the caller's business and only a 5xx is ours, so that is an error.
 pub(crate) fn request(
-    route: &Route,
+    ctx: &Ctx<'_>,
     request_id: &str,
-    dealership: Option<&Uuid>,
+    status: StatusCode,
     latency: Duration,
     error: Option<&ApiError>,
 ) {
+    let route = ctx.route().name;
+    let dealership_id = ctx.dealership().map(tracing::field::display);
     let latency_ms = latency.as_secs_f64() * 1000.0;
-    let dealership_id = dealership.map(tracing::field::display);
-    let status = error.map_or(200, |error| error.status().as_u16());
     let outcome = error.map_or("ok", ApiError::code);
     let cause = error.and_then(ApiError::cause);
-    if status >= 500 {
-        tracing::error!(
-            request_id,
-            route = route.name,
-            dealership_id,
-            latency_ms,
-            status,
-            outcome,
-            cause,
-            "request"
-        );
+    let is_ours = status.is_server_error();
+    let status = status.as_u16();
+    if is_ours {
+        tracing::error!(request_id, route, dealership_id, latency_ms, status, outcome, cause, "request");
     } else {
-        tracing::info!(
-            request_id,
-            route = route.name,
-            dealership_id,
-            latency_ms,
-            status,
-            outcome,
-            cause,
-            "request"
-        );
+        tracing::info!(request_id, route, dealership_id, latency_ms, status, outcome, cause, "request");
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub, reason = "this is a test")]
 
 mod catalog;
+mod growth;
 mod isolation;
 mod list_leads;
 mod migrations;

@@ -74,6 +74,13 @@ impl Phone {
         Ok(Self { typed: typed.to_owned(), e164 })
     }
 
+    /// Loads the world's numbering plans, 70 ms at full speed: call it while the sandbox starts, or the first
+    /// request pays.
+    pub fn warm_up() {
+        // What comes of it does not matter.
+        let _ = phonenumber::parse(Some(DEFAULT_COUNTRY), "40000000");
+    }
+
     /// Writes a patched number as the two columns it changes, null clearing both; for `serialize_with` on a
     /// flattened field that is skipped when absent.
     ///

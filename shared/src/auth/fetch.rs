@@ -1,0 +1,130 @@
+//! One request for the issuer's key set, and the keys in it that may sign a session token.
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::error::ConfigError;
+
+/// The whole request, from the name look-up to the last byte.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The largest key set read, in bytes; Clerk's has about 1 kB.
+const MAX_JWKS_BYTES: usize = 64 * 1024;
+
+/// Keys by their `kid`.
+pub(super) type Keys = HashMap<String, Arc<DecodingKey>>;
+
+/// Why the issuer's keys could not be had.
+#[derive(Debug, Error)]
+pub enum KeysError {
+    /// The issuer could not be reached, or did not answer in time.
+    #[error("the request for the keys failed")]
+    Request(#[from] reqwest::Error),
+    /// An answer other than 200; redirects are not followed.
+    #[error("the request for the keys was answered with status {0}")]
+    Status(u16),
+    /// The answer is larger than any key set.
+    #[error("the key set is larger than {MAX_JWKS_BYTES} bytes")]
+    TooLarge,
+    /// The answer is not a key set.
+    #[error("the key set is not valid")]
+    Invalid(#[from] serde_json::Error),
+    /// The key set has no RSA signing key.
+    #[error("the key set has no RSA signing key")]
+    Empty,
+    /// No request has come to its end yet.
+    #[error("the keys have not been loaded")]
+    NotLoaded,
+}
+
+impl KeysError {
+    /// A stable code for logs and metrics, the one that Clerk's own back-end SDK uses for the reason.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Request(_) | Self::Status(_) => "jwk-remote-failed-to-load",
+            Self::TooLarge | Self::Invalid(_) => "jwk-remote-invalid",
+            Self::Empty => "jwk-remote-missing",
+            Self::NotLoaded => "jwk-failed-to-resolve",
+        }
+    }
+}
+
+/// Where the keys are, and the client to get them with.
+pub(super) struct Endpoint {
+    url: Url,
+    client: Client,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Value>,
+}
+
+impl Endpoint {
+    /// Accepts `https:` URLs, and `http:` ones of this machine.
+    pub(super) fn new(address: &str) -> Result<Self, ConfigError> {
+        let url = Url::parse(address).map_err(|_| ConfigError::JwksUrl(address.to_owned()))?;
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_local(&url)) {
+            return Err(ConfigError::JwksUrl(address.to_owned()));
+        }
+        let client = Client::builder()
+            .timeout(FETCH_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            // Requests are minutes apart, and a frozen sandbox wakes up with dead connections.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(ConfigError::HttpClient)?;
+        Ok(Self { url, client })
+    }
+
+    /// Gets the key set.
+    pub(super) async fn fetch(&self) -> Result<Keys, KeysError> {
+        let response = self.client.get(self.url.clone()).send().await?;
+        if response.status() != StatusCode::OK {
+            return Err(KeysError::Status(response.status().as_u16()));
+        }
+        let KeySet { keys } = serde_json::from_slice(&body(response).await?)?;
+        let keys: Keys = keys.into_iter().filter_map(signing_key).collect();
+        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(keys) }
+    }
+}
+
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, KeysError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_JWKS_BYTES {
+            return Err(KeysError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Keeps RSA keys for RS256 signatures and passes over all others, which may be there for other purposes.
+fn signing_key(jwk: Value) -> Option<(String, Arc<DecodingKey>)> {
+    let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+    let common = &jwk.common;
+    let is_rsa = matches!(jwk.algorithm, AlgorithmParameters::RSA(_));
+    let signs = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+    let verifies = common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
+    let is_rs256 = common.key_algorithm.is_none_or(|algorithm| algorithm == KeyAlgorithm::RS256);
+    if !(is_rsa && signs && verifies && is_rs256) {
+        return None;
+    }
+    let kid = common.key_id.clone()?;
+    Some((kid, Arc::new(DecodingKey::from_jwk(&jwk).ok()?)))
+}

@@ -1,0 +1,110 @@
+//! What a request costs does not grow with the data: each reads what its page needs through an index, under the
+//! policies, as the function's own user. PostgreSQL counts the rows it touched.
+use std::time::{Duration, Instant};
+
+use dev::people::{Dealership, NINA, TESLA_OSLO};
+use shared::page::Cursor;
+use uuid::Uuid;
+
+use crate::support::{Event, World, event, token};
+
+/// Leads of each dealership; ten thousand in all.
+const LEADS: i64 = 2_000;
+/// Rows of `leads` and `conversations` that a page of 50 may touch: the rows themselves, one to see whether there
+/// is more, and the newest message of each, with some room for another version's plan.
+const MOST_ROWS: i64 = 400;
+/// A connection that was closed has ended by then.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const FILL: &str = "
+    insert into dealerships (clerk_org_id, name) select 'org_more_' || i, 'More ' || i from generate_series(1, 4) i;
+    alter table leads disable trigger user;
+    alter table conversations disable trigger user;
+    insert into leads (dealership_id, source, status, first_name, last_name, email, phone_e164, company, assigned_to,
+                       created_at, updated_at)
+    select d.id, case when i % 200 = 0 then 'sms' else 'website' end, case when i % 200 = 0 then 'contacted' else 'new' end,
+           'Fornavn' || i, 'Etternavn' || i, 'kunde' || i || '@example.no', '+474' || lpad(i::text, 7, '0'), 'Firma ' || i,
+           (select user_id from memberships m where m.dealership_id = d.id and role = 'sales_rep' and i % 200 = 0),
+           now() - i * interval '1 minute', now() - i * interval '1 minute'
+      from dealerships d, generate_series(1, 2000) i;
+    insert into conversations (dealership_id, lead_id, direction, channel, author_kind, body, created_at)
+    select dealership_id, id, 'inbound', 'email', 'customer', 'Hei', created_at from leads;
+    alter table leads enable trigger user;
+    alter table conversations enable trigger user;
+    analyze;
+    select pg_stat_reset()";
+
+/// Sequential scans of `leads` and `conversations`, and the rows fetched from them, by one request.
+async fn cost(world: &World, event: Event) -> (i64, i64) {
+    let owner = world.owner().await;
+    owner.batch_execute("select pg_stat_reset()").await.unwrap();
+    // A server process tells its counts for certain when its connection ends.
+    let once = World::on(world.database.clone());
+    once.send(event).await.expect(200);
+    drop(once);
+    let deadline = Instant::now() + DEADLINE;
+    let others = "select count(*) from pg_stat_activity where datname = current_database() and usename <> current_user";
+    while owner.query_one(others, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+        assert!(Instant::now() < deadline, "the connection is still there");
+    }
+    let counted =
+        "select sum(seq_scan)::bigint, sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_user_tables
+                    where relname in ('leads', 'conversations')";
+    let row = owner.query_one(counted, &[]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+fn nina(at: &Dealership) -> String {
+    token(at, &NINA, "member")
+}
+
+#[tokio::test]
+async fn a_page_reads_what_it_shows() {
+    let world = World::seeded().await;
+    world.owner().await.batch_execute(FILL).await.unwrap();
+    let manager = token(&TESLA_OSLO, &dev::people::OLA, "manager");
+    let deep = "select created_at from leads where dealership_id = $1 order by created_at offset 100 limit 1";
+    let at = world.row(deep, &[&TESLA_OSLO.id]).await.get(0);
+    let deep = format!("cursor={}", Cursor { order: 0, at, id: Uuid::nil() }.encode());
+    let one =
+        "select id from leads where dealership_id = $1 and status = 'contacted' and source = 'sms' limit 1";
+    let one: Uuid = world.row(one, &[&TESLA_OSLO.id]).await.get(0);
+
+    for query in [
+        "",
+        "sort=created_at",
+        "sort=-updated_at",
+        "sort=updated_at",
+        "status=contacted",
+        "source=sms",
+        "assigned_to=me",
+        "assigned_to=019a0000-0000-7000-8000-000000000014",
+        "created_before=2020-01-01T00:00:00Z",
+        "q=etternavn1999",
+        "q=FIRMA%201999",
+        "q=kunde1999@",
+        "q=40001999",
+        "status=contacted&source=sms&assigned_to=me",
+        &deep,
+    ] {
+        let (scans, rows) = cost(&world, event("list-leads").query(query).by(&manager)).await;
+        assert!(
+            scans == 0 && rows <= MOST_ROWS,
+            "?{query}: {scans} sequential scans, {rows} rows of {LEADS}"
+        );
+    }
+    let others = [
+        event("list-leads").query("").by(&nina(&TESLA_OSLO)),
+        event("get-lead").id(one).by(&manager),
+        event("list-conversations").query("").id(one).by(&manager),
+        event("list-conversations").query("").id(one).by(&nina(&TESLA_OSLO)),
+    ];
+    for event in others {
+        let function = event.function;
+        let (scans, rows) = cost(&world, event).await;
+        assert!(
+            scans == 0 && rows <= MOST_ROWS,
+            "{function}: {scans} sequential scans, {rows} rows of {LEADS}"
+        );
+    }
+}
