@@ -263,6 +263,7 @@ mod tests {
     #[allow(dead_code)]
     struct Sample {
         name: Text<5>,
+        #[deserr(default)]
         id: Option<Id>,
         #[deserr(default)]
         note: Patch<Text<5>>,

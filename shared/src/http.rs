@@ -1,4 +1,5 @@
 //! What a handler works with: the request, read and checked, and the answer.
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use deserr::Deserr;
@@ -123,7 +124,14 @@ impl<'a> Ctx<'a> {
     /// 400 with every unknown, repeated or invalid parameter.
     pub fn query<T: Deserr<FieldErrors>>(&self) -> Result<T, ApiError> {
         let query = self.request.uri().query().unwrap_or_default();
-        pairs(query.as_bytes()).and_then(fields::read).map_err(ApiError::bad_parameters)
+        let (parameters, mut errors) = pairs(query.as_bytes());
+        match fields::read(parameters) {
+            Ok(query) if errors.is_empty() => Ok(query),
+            read => {
+                errors.extend(read.err().unwrap_or_default());
+                Err(ApiError::bad_parameters(errors))
+            }
+        }
     }
 
     /// The JSON body as `T`.
@@ -145,7 +153,10 @@ impl<'a> Ctx<'a> {
     /// 413, 415, 400 when it cannot be read, 422 when a field is given twice.
     pub fn form(&self) -> Result<Map<String, Value>, ApiError> {
         let mut fields = match self.content_type().as_str() {
-            "application/x-www-form-urlencoded" => pairs(self.body()?).map_err(ApiError::invalid)?,
+            "application/x-www-form-urlencoded" => match pairs(self.body()?) {
+                (fields, repeated) if repeated.is_empty() => fields,
+                (_, repeated) => return Err(ApiError::invalid(repeated)),
+            },
             "application/json" => self.json_value()?,
             _ => return Err(unsupported_media_type("Send a URL-encoded form or JSON.")),
         };
@@ -176,7 +187,10 @@ impl<'a> Ctx<'a> {
     /// matches nothing.
     #[must_use]
     pub fn if_match(&self) -> Option<Vec<i32>> {
-        let tags = self.header(header::IF_MATCH.as_str())?;
+        if !self.request.headers().contains_key(header::IF_MATCH) {
+            return None;
+        }
+        let tags = self.header(header::IF_MATCH.as_str()).unwrap_or_default();
         let version = |tag: &str| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok();
         (tags.trim() != "*").then(|| tags.split(',').filter_map(version).collect())
     }
@@ -322,16 +336,18 @@ impl Answer {
     }
 }
 
-/// Names and values of a query string or a URL-encoded form, as a JSON object of texts.
-fn pairs(encoded: &[u8]) -> Result<Value, Vec<FieldError>> {
+/// Names and values of a query string or a URL-encoded form, as a JSON object of texts, and the names that are
+/// there more than once.
+fn pairs(encoded: &[u8]) -> (Value, Vec<FieldError>) {
     let mut object = Map::new();
-    let mut repeated = Vec::new();
+    let mut repeated = BTreeSet::new();
     for (name, value) in form_urlencoded::parse(encoded) {
         if object.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
-            repeated.push(FieldError::new(name, "invalid", "is given twice"));
+            repeated.insert(name);
         }
     }
-    if repeated.is_empty() { Ok(Value::Object(object)) } else { Err(repeated) }
+    let error = |name| FieldError::new(name, "invalid", "must not be repeated");
+    (Value::Object(object), repeated.into_iter().map(error).collect())
 }
 
 /// PostgreSQL's text and jsonb hold every character but this one.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::db::Row;
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::fields::Invalid;
 
 /// Rows of a page unless the caller says otherwise.
@@ -60,6 +60,18 @@ impl Cursor {
         let (at, id) = rest.split_first_chunk()?;
         let at = Timestamp::from_microsecond(i64::from_be_bytes(*at)).ok()?;
         Some(Self { order: *order, at, id: Uuid::from_slice(id).ok()? })
+    }
+
+    /// Where to start in this order, if anywhere.
+    ///
+    /// # Errors
+    /// 400 for the cursor of another order.
+    pub fn in_order(cursor: Option<Self>, order: u8) -> Result<Option<Self>, ApiError> {
+        if cursor.is_none_or(|cursor| cursor.order == order) {
+            return Ok(cursor);
+        }
+        let error = FieldError::new("cursor", "invalid", "belongs to another list or sort order");
+        Err(ApiError::bad_parameters(vec![error]))
     }
 
     /// The text that callers pass back.

@@ -8,12 +8,15 @@ async fn texts(world: &World, sql: &str) -> Vec<String> {
     world.owner().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-const OUR_TABLES: &str = "relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> 'refinery_schema_history'";
+const OUR_TABLES: &str =
+    "relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> 'refinery_schema_history'";
 
 #[tokio::test]
 async fn every_table_has_forced_policies_with_both_clauses() {
     let world = World::empty().await;
-    let unforced = format!("select relname::text from pg_class where {OUR_TABLES} and not (relrowsecurity and relforcerowsecurity)");
+    let unforced = format!(
+        "select relname::text from pg_class where {OUR_TABLES} and not (relrowsecurity and relforcerowsecurity)"
+    );
     assert_eq!(texts(&world, &unforced).await, [""; 0], "row-level security is not enabled and forced");
 
     let without = format!(
@@ -28,7 +31,11 @@ async fn every_table_has_forced_policies_with_both_clauses() {
     assert_eq!(texts(&world, half).await, [""; 0], "a policy without both clauses");
     let open = "select tablename || '.' || policyname from pg_policies
                  where 'public' = any (roles) or (roles <> '{norvalt_gate}' and 'true' in (qual, with_check))";
-    assert_eq!(texts(&world, open).await, [""; 0], "a policy for everybody, or one that lets everything through");
+    assert_eq!(
+        texts(&world, open).await,
+        [""; 0],
+        "a policy for everybody, or one that lets everything through"
+    );
 }
 
 #[tokio::test]
@@ -37,12 +44,17 @@ async fn tenant_tables_are_keyed_by_the_tenant_first() {
     let keys = "select conname::text from pg_constraint c
          join pg_attribute t on t.attrelid = conrelid and t.attname = 'dealership_id'
         where contype in ('p', 'u', 'f') and conkey[1] <> t.attnum and conname <> 'memberships_user_fkey'";
-    assert_eq!(texts(&world, keys).await, [""; 0], "a key, unique or foreign key that does not start with the tenant");
+    assert_eq!(
+        texts(&world, keys).await,
+        [""; 0],
+        "a key, unique or foreign key that does not start with the tenant"
+    );
     let indexes = "select indexrelid::regclass::text from pg_index i
          join pg_attribute t on t.attrelid = indrelid and t.attname = 'dealership_id'
         where indkey[0] <> t.attnum and indexrelid::regclass::text <> 'memberships_user_idx'";
     assert_eq!(texts(&world, indexes).await, [""; 0], "an index that does not start with the tenant");
-    let nullable = "select attrelid::regclass::text from pg_attribute where attname = 'dealership_id' and not attnotnull
+    let nullable =
+        "select attrelid::regclass::text from pg_attribute where attname = 'dealership_id' and not attnotnull
                        and attrelid in (select oid from pg_class where relkind = 'r')";
     assert_eq!(texts(&world, nullable).await, [""; 0], "a row may have no tenant");
 }
@@ -96,7 +108,10 @@ async fn without_a_scope_no_table_shows_a_row() {
     let world = World::seeded().await;
     let tables = texts(&world, &format!("select relname::text from pg_class where {OUR_TABLES}")).await;
     assert!(tables.len() >= 8, "{tables:?}");
-    let settings = ["", "select set_config('norvalt.dealership_id', '', false), set_config('norvalt.provisioning', '', false)"];
+    let settings = [
+        "",
+        "select set_config('norvalt.dealership_id', '', false), set_config('norvalt.provisioning', '', false)",
+    ];
     for login in Login::ALL {
         let (client, _connection) = connect_as_owner(&world.database.url(login)).await.unwrap();
         for table in &tables {
@@ -104,7 +119,9 @@ async fn without_a_scope_no_table_shows_a_row() {
                 client.batch_execute(setting).await.unwrap();
                 match client.query(&format!("select 1 from {table}"), &[]).await {
                     Ok(rows) => assert_eq!(rows.len(), 0, "{login:?} sees {table}"),
-                    Err(error) => assert_eq!(error.code().unwrap().code(), "42501", "{login:?} on {table}: {error}"),
+                    Err(error) => {
+                        assert_eq!(error.code().unwrap().code(), "42501", "{login:?} on {table}: {error}")
+                    }
                 }
             }
         }
@@ -140,7 +157,13 @@ async fn a_row_cannot_be_written_for_or_moved_to_another_dealership() {
         "update leads set dealership_id = $1",
     ] {
         client.batch_execute("begin").await.unwrap();
-        client.execute("select scope.enter_member('org_tesla_oslo', 'user_kari_nordmann', 'admin', $1)", &[&now]).await.unwrap();
+        client
+            .execute(
+                "select scope.enter_member('org_tesla_oslo', 'user_kari_nordmann', 'admin', $1)",
+                &[&now],
+            )
+            .await
+            .unwrap();
         let error = client.execute(statement, &[&other]).await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "42501", "{statement}");
         client.batch_execute("rollback").await.unwrap();

@@ -55,7 +55,9 @@ async fn lead(world: &World, assigned: bool) -> Uuid {
 }
 
 async fn state(world: &World, lead: Uuid) -> (i32, i32, bool) {
-    let row = world.row("select version, conversation_count, deleted_at is null from leads where id = $1", &[&lead]).await;
+    let row = world
+        .row("select version, conversation_count, deleted_at is null from leads where id = $1", &[&lead])
+        .await;
     (row.get(0), row.get(1), row.get(2))
 }
 
@@ -90,11 +92,23 @@ async fn who_may_do_what() {
             let reply = world.send(event).await;
 
             let after = state(&world, lead).await;
-            assert!(reply.status < 300 || before == after, "{} changed it by {}", persona.name, endpoint.route.name);
+            assert!(
+                reply.status < 300 || before == after,
+                "{} changed it by {}",
+                persona.name,
+                endpoint.route.name
+            );
             let writes = ["create-conversation", "delete-lead", "patch-lead"].contains(&endpoint.route.name);
-            assert!(reply.status >= 300 || !writes || before != after, "{} was told so, but {} changed nothing", persona.name, endpoint.route.name);
+            assert!(
+                reply.status >= 300 || !writes || before != after,
+                "{} was told so, but {} changed nothing",
+                persona.name,
+                endpoint.route.name
+            );
             let cell = match endpoint.route.name {
-                "list-leads" if reply.status == 200 && reply.ids().contains(&lead.to_string().as_str()) => "200 shows it",
+                "list-leads" if reply.status == 200 && reply.ids().contains(&lead.to_string().as_str()) => {
+                    "200 shows it"
+                }
                 "list-leads" if reply.status == 200 => "200 hides it",
                 _ => &reply.status.to_string(),
             };

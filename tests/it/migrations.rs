@@ -49,7 +49,10 @@ async fn the_sum_is_schema_sql() {
     assert!(migrated.len() > 100, "the description has lost something");
     let missing: Vec<_> = migrated.iter().filter(|line| !summed.contains(line)).collect();
     let extra: Vec<_> = summed.iter().filter(|line| !migrated.contains(line)).collect();
-    assert!(missing.is_empty() && extra.is_empty(), "schema.sql lacks {missing:#?} and has beside that {extra:#?}");
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "schema.sql lacks {missing:#?} and has beside that {extra:#?}"
+    );
 }
 
 #[tokio::test]
@@ -66,5 +69,10 @@ async fn a_deployment_needs_no_superuser() {
 fn bare_cluster() -> Cluster {
     let binaries = Binaries::find_or_fetch(&dev::target().join("tools")).unwrap();
     let folder = dev::target().join(format!("test-postgres/{}-bare", std::process::id()));
-    Cluster::start(&binaries, &folder, Options { port: None, owner_password: "test".to_owned(), ephemeral: true }).unwrap()
+    Cluster::start(
+        &binaries,
+        &folder,
+        Options { port: None, owner_password: "test".to_owned(), ephemeral: true },
+    )
+    .unwrap()
 }

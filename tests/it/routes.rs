@@ -37,7 +37,11 @@ fn a_folder_a_package_and_a_binary_for_each_route() {
     assert_eq!(folder("functions"), routes());
     for name in routes() {
         let manifest = read(&format!("functions/{name}/Cargo.toml"));
-        assert_eq!(manifest.matches(&format!("name = \"{name}\"")).count(), 2, "package and binary of {name}");
+        assert_eq!(
+            manifest.matches(&format!("name = \"{name}\"")).count(),
+            2,
+            "package and binary of {name}"
+        );
         let main = read(&format!("functions/{name}/src/main.rs"));
         assert!(main.contains(&format!("{}::", name.replace('-', "_"))), "{name} starts another function");
     }
@@ -80,7 +84,10 @@ fn the_template_has_each_route_and_its_database_user() {
         let block = block(&template, &camel(route.name));
         assert!(block.contains(&format!("Description: {} {}\n", route.method, route.path)), "{block}");
         assert!(block.contains(&format!("CodeUri: target/lambda/{}/\n", route.name)), "{block}");
-        let logins: Vec<&str> = ["READER", "WRITER", "PROVISIONER", "INTAKE"].into_iter().filter(|login| block.contains(&format!("DATABASE_URL_{login}_"))).collect();
+        let logins: Vec<&str> = ["READER", "WRITER", "PROVISIONER", "INTAKE"]
+            .into_iter()
+            .filter(|login| block.contains(&format!("DATABASE_URL_{login}_")))
+            .collect();
         assert_eq!(logins.len(), 1, "{} has the secrets of {logins:?}", route.name);
         assert_eq!(format!("DATABASE_URL_{}", logins[0]), route.login.setting(), "{}", route.name);
         let on_the_api = block.contains(&format!("Method: {}, Path: \"{}\"", route.method, route.path));
@@ -95,8 +102,10 @@ fn the_local_router_has_each_route() {
     let mut found = Names::new();
     for (path, targets) in router {
         for target in targets.as_array().unwrap() {
-            let (method, function) = (target["method"].as_str().unwrap(), target["function"].as_str().unwrap());
-            let route = ENDPOINTS.iter().map(|endpoint| endpoint.route).find(|route| route.name == function).unwrap();
+            let (method, function) =
+                (target["method"].as_str().unwrap(), target["function"].as_str().unwrap());
+            let route =
+                ENDPOINTS.iter().map(|endpoint| endpoint.route).find(|route| route.name == function).unwrap();
             assert_eq!((method, path.as_str()), (route.method, route.path));
             found.insert(function.to_owned());
         }
@@ -114,6 +123,9 @@ fn only_shared_names_the_database_driver_and_functions_do_not_know_each_other() 
             assert!(!read("shared/Cargo.toml").contains(&other), "shared knows {other}");
         }
         let source = read(&format!("functions/{name}/src/lib.rs"));
-        assert!(!source.contains("set_config") && !source.contains("format!(\"select"), "{name} builds SQL or a scope");
+        assert!(
+            !source.contains("set_config") && !source.contains("format!(\"select"),
+            "{name} builds SQL or a scope"
+        );
     }
 }

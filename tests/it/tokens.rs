@@ -2,10 +2,6 @@
 //!
 //! A real `Verifier` asks a real HTTP endpoint on loopback; only the clock is ours. Every refused token is one
 //! edit away from a token that is accepted.
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml allows it in test functions only, not in what they share"
-)]
 
 mod accepted;
 mod configuration;
@@ -13,14 +9,20 @@ mod keys;
 mod refused;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use dev::clerk::{ActiveOrganization, Clerk, SessionToken, TOKEN_SECONDS};
 use jiff::Timestamp;
+use lambda_http::http::HeaderValue;
 use serde_json::Value;
+use shared::App;
 use shared::auth::{Claims, ClerkConfig, KeySource, Rejection, TokenError, Verifier};
 use shared::clock::Clock;
+use shared::config::Settings;
+use shared::db::Login;
 use tokio::net::TcpListener;
+
+use crate::support::event;
 
 const ISSUER: &str = "https://clerk.norvalt.test";
 const APP: &str = "https://app.norvalt.test";
@@ -93,18 +95,44 @@ impl Time {
     }
 }
 
-/// A Clerk instance with its endpoint, and a verifier that knows it.
+/// A Clerk instance with its endpoint, a verifier that knows it, and a whole function that does.
 struct Bench {
     clerk: Arc<Clerk>,
     time: Time,
     verifier: Arc<Verifier>,
+    function: App,
+    /// How often the function has reached for its database.
+    connections: Arc<AtomicUsize>,
 }
 
 impl Bench {
     async fn new() -> Self {
         let (clerk, time) = (Arc::new(Clerk::generate().unwrap()), Time::new());
-        let verifier = Arc::new(verifier(KeySource::Jwks(serve(&clerk).await), &time));
-        Self { clerk, time, verifier }
+        let url = serve(&clerk).await;
+        let verifier = Arc::new(verifier(KeySource::Jwks(url.clone()), &time));
+        let (database, connections) = count_connections().await;
+        let variables = [
+            ("CLERK_ISSUER", ISSUER),
+            ("CLERK_JWKS_URL", &url),
+            ("CLERK_AUTHORIZED_PARTIES", APP),
+            (Login::Reader.setting(), &database),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let function =
+            App::new(&get_lead::ROUTE, Settings::from_variables(variables), time.clock()).await.unwrap();
+        Self { clerk, time, verifier, function, connections }
+    }
+
+    /// The outcome of a token that the whole function must refuse too, without reaching for its database.
+    async fn refused(&self, token: &str) -> Outcome {
+        // Some cannot even be a header's value, so no function ever sees them.
+        if HeaderValue::from_str(token).is_ok() {
+            let request = event("get-lead").by(token).request();
+            let response = self.function.respond(request, get_lead::handle).await.unwrap();
+            assert_eq!(response.status(), 401, "{token}");
+            assert_eq!(self.connections.load(Ordering::SeqCst), 0, "{token}");
+        }
+        self.outcome(token).await
     }
 
     /// The edited token of the moment, signed.
@@ -132,6 +160,21 @@ async fn serve(clerk: &Arc<Clerk>) -> String {
     let url = format!("http://{}/.well-known/jwks.json", listener.local_addr().unwrap());
     tokio::spawn(Arc::clone(clerk).serve(listener));
     url
+}
+
+/// A database that only counts who comes, and its URL.
+async fn count_connections() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url =
+        format!("postgres://norvalt_reader:x@{}/norvalt?sslmode=disable", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while listener.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (url, connections)
 }
 
 fn config(keys: KeySource) -> ClerkConfig {

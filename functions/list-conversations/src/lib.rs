@@ -36,8 +36,8 @@ const SQL: &str = concat!(
      order by created_at, id"
 );
 
-/// The only order there is.
-const ORDER: u8 = 0;
+/// The only order there is. The orders of the leads' list are 0 to 3: its cursors are none of ours.
+const ORDER: u8 = 4;
 
 #[derive(Serialize)]
 struct Page {
@@ -50,6 +50,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
     let lead = ctx.path_id("id")?;
     let Query { limit, cursor } = ctx.query()?;
+    let cursor = Cursor::in_order(cursor, ORDER)?;
     let (at, id) = (cursor.map(|cursor| cursor.at), cursor.map(|cursor| cursor.id));
     let rows = scope.query(SQL, &[&lead, &at, &id, &limit.plus_one()]).await?;
     if rows.is_empty() {

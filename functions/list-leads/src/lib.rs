@@ -2,7 +2,6 @@
 use deserr::Deserr;
 use serde::Serialize;
 use shared::domain::{Lead, Source, Status, phone_prefix};
-use shared::error::FieldError;
 use shared::fields::{FieldErrors, Id, Invalid, Text, Time};
 use shared::page::{self, Cursor, Limit};
 use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_lead, text_enum};
@@ -168,10 +167,7 @@ struct Page {
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
     let query: Query = ctx.query()?;
-    if query.cursor.is_some_and(|cursor| cursor.order != query.sort as u8) {
-        let error = FieldError::new("cursor", "invalid", "belongs to another sort order");
-        return Err(ApiError::bad_parameters(vec![error]));
-    }
+    let cursor = Cursor::in_order(query.cursor, query.sort as u8)?;
 
     // The policy hides the leads of others from a sales rep; saying it too lets the plan use the index.
     let everybody = if scope.has(Permission::LeadsViewAll) { "" } else { "me" };
@@ -195,8 +191,8 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
                 &query.updated_since.map(|time| time.0),
                 &q,
                 &q.and_then(phone_prefix),
-                &query.cursor.map(|cursor| cursor.at),
-                &query.cursor.map(|cursor| cursor.id),
+                &cursor.map(|cursor| cursor.at),
+                &cursor.map(|cursor| cursor.id),
                 &query.limit.plus_one(),
                 &(query.total == Total::Yes),
             ],

@@ -1,7 +1,6 @@
 //! `PATCH /api/v1/leads/{id}`: changes a lead by JSON Merge Patch (RFC 7396).
 use shared::domain::{Attribution, Consent, Email, Lead, Phone, Source, Status};
-use shared::error::FieldError;
-use shared::fields::{Id, Patch, Text};
+use shared::fields::{Id, Invalid, Patch, Text};
 use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, merge_patch, select_lead};
 use uuid::Uuid;
 
@@ -17,7 +16,9 @@ pub const ROUTE: Route = Route {
 merge_patch! {
     /// What is absent stays, null clears.
     struct LeadPatch {
+        #[deserr(try_from(Patch<Source>) = not_null -> Invalid)]
         source: Source,
+        #[deserr(try_from(Patch<Status>) = not_null -> Invalid)]
         status: Status,
         lost_reason: Text<500>,
         first_name: Text<100>,
@@ -66,7 +67,6 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?;
     let id = ctx.path_id("id")?;
     let patch: LeadPatch = ctx.json()?;
-    patch.check()?;
 
     let patch = serde_json::to_value(patch).map_err(ApiError::internal)?;
     let rows = scope.query(SQL, &[&id, &patch, &ctx.if_match()]).await?;
@@ -78,13 +78,10 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::ok(&lead)?.etag(lead.version))
 }
 
-impl LeadPatch {
-    /// A lead always has a source and a status.
-    fn check(&self) -> Result<(), ApiError> {
-        let fields = [("source", self.source == Patch::Null), ("status", self.status == Patch::Null)];
-        let cleared = fields.into_iter().filter(|(_, cleared)| *cleared);
-        let errors: Vec<_> =
-            cleared.map(|(field, _)| FieldError::new(field, "required", "cannot be cleared")).collect();
-        if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(errors)) }
+/// A lead always has a source and a status.
+fn not_null<T>(patch: Patch<T>) -> Result<Patch<T>, Invalid> {
+    match patch {
+        Patch::Null => Err(Invalid::because("cannot be cleared")),
+        patch => Ok(patch),
     }
 }

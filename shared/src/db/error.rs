@@ -1,4 +1,6 @@
 //! What can go wrong at the database, and the one place where a constraint's name becomes an answer.
+use std::error::Error;
+
 use deadpool_postgres::{HookError, PoolError};
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
@@ -40,16 +42,16 @@ impl DbError {
 
 impl From<tokio_postgres::Error> for DbError {
     fn from(error: tokio_postgres::Error) -> Self {
-        // Class 08 is a connection, 53 resources, 57P a server going down or coming up.
-        let is_server_state = error
-            .code()
-            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class)));
-        if is_server_state || error.as_db_error().is_none() {
-            Self::Unavailable(error.into())
-        } else {
-            Self::Refused(error)
-        }
+        if is_outage(&error) { Self::Unavailable(error.into()) } else { Self::Refused(error) }
     }
+}
+
+/// Whether the connection broke or the server is going down, coming up or full: SQLSTATE classes 08, 53, 57P.
+/// What is left is a refusal or a mistake of ours, such as a column read as the wrong type.
+fn is_outage(error: &tokio_postgres::Error) -> bool {
+    let io = error.source().is_some_and(|source| source.is::<std::io::Error>());
+    let server = |code: &SqlState| ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));
+    error.is_closed() || io || error.code().is_some_and(server)
 }
 
 impl From<PoolError> for DbError {

@@ -4,6 +4,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use super::connect::Tls;
+use crate::config::Settings;
 
 mod embedded {
     refinery::embed_migrations!("../migrations");
@@ -34,7 +35,9 @@ pub enum MigrateError {
 pub async fn connect_as_owner(url: &str) -> Result<(Client, JoinHandle<()>), MigrateError> {
     let config: tokio_postgres::Config =
         url.parse().map_err(|_| MigrateError::Url("not a PostgreSQL URL".into()))?;
-    let tls = Tls::new(&config, None).map_err(|error| MigrateError::Url(error.to_string()))?;
+    let settings = Settings::from_env();
+    let ca_file = settings.optional("DATABASE_CA_FILE").await.map_err(|error| MigrateError::Url(error.to_string()))?;
+    let tls = Tls::new(&config, ca_file).map_err(|error| MigrateError::Url(error.to_string()))?;
     Ok(tls.connect(&config).await?)
 }
 

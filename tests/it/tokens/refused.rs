@@ -45,7 +45,7 @@ async fn by_the_header_without_asking_for_keys() {
     let bench = Bench::new().await;
     let mut got = Vec::new();
     for (row, edit, reason) in rows {
-        got.push((row, bench.outcome(&bench.token(edit)).await, Outcome::Rejected(reason)));
+        got.push((row, bench.refused(&bench.token(edit)).await, Outcome::Rejected(reason)));
     }
     assert_rows(got);
     assert_eq!(bench.clerk.jwks_requests(), 0);
@@ -87,7 +87,7 @@ async fn by_its_shape_without_asking_for_keys() {
     ];
     let mut got = Vec::new();
     for (row, token) in &rows {
-        got.push((*row, bench.outcome(token).await, Outcome::Rejected(Malformed)));
+        got.push((*row, bench.refused(token).await, Outcome::Rejected(Malformed)));
     }
     assert_rows(got);
     assert_eq!(bench.clerk.jwks_requests(), 0);
@@ -129,12 +129,12 @@ async fn json_that_is_not_what_it_seems() {
     for (row, from, to) in header_rows {
         assert!(header.contains(from), "{row}: {header}");
         let token = bench.clerk.sign_text(&header.replacen(from, to, 1), &claims);
-        got.push((row, bench.outcome(&token).await, Outcome::Rejected(Malformed)));
+        got.push((row, bench.refused(&token).await, Outcome::Rejected(Malformed)));
     }
     for (row, from, to) in claims_rows {
         assert!(claims.contains(from), "{row}: {claims}");
         let token = bench.clerk.sign_text(&header, &claims.replacen(from, to, 1));
-        got.push((row, bench.outcome(&token).await, Outcome::Rejected(Malformed)));
+        got.push((row, bench.refused(&token).await, Outcome::Rejected(Malformed)));
     }
     for (row, header, claims) in [
         ("header: a list", r#"["RS256","JWT"]"#, &*claims),
@@ -147,7 +147,7 @@ async fn json_that_is_not_what_it_seems() {
         ("claims: deeply nested", &header, &format!(r#"{{"x":{}1{}}}"#, "[".repeat(500), "]".repeat(500))),
     ] {
         let token = bench.clerk.sign_text(header, claims);
-        got.push((row, bench.outcome(&token).await, Outcome::Rejected(Malformed)));
+        got.push((row, bench.refused(&token).await, Outcome::Rejected(Malformed)));
     }
     assert_rows(got);
     assert_eq!(bench.outcome(&bench.clerk.sign_text(&header, &claims)).await, Outcome::Accepted);
@@ -182,7 +182,7 @@ async fn by_its_signature() {
     ];
     let mut got = Vec::new();
     for (row, token, reason) in &rows {
-        got.push((*row, bench.outcome(token).await, Outcome::Rejected(*reason)));
+        got.push((*row, bench.refused(token).await, Outcome::Rejected(*reason)));
     }
     assert_rows(got);
     assert_eq!(bench.outcome(&good).await, Outcome::Accepted);
@@ -205,7 +205,7 @@ async fn the_public_key_is_no_secret() {
             let key = EncodingKey::from_secret(secret.as_bytes());
             let signature = crypto::sign(message.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap();
             let forged = format!("{message}.{signature}");
-            assert_eq!(bench.outcome(&forged).await, Outcome::Rejected(reason));
+            assert_eq!(bench.refused(&forged).await, Outcome::Rejected(reason));
         }
     }
     assert_eq!(bench.good().await, Outcome::Accepted);
@@ -290,7 +290,7 @@ async fn by_its_claims() {
     assert_eq!(bench.good().await, Outcome::Accepted);
     let mut got = Vec::new();
     for (row, edit, reason) in rows {
-        got.push((row, bench.outcome(&bench.token(edit)).await, Outcome::Rejected(reason)));
+        got.push((row, bench.refused(&bench.token(edit)).await, Outcome::Rejected(reason)));
     }
     assert_rows(got);
     assert_eq!(bench.good().await, Outcome::Accepted);
@@ -338,7 +338,7 @@ async fn other_tokens_of_the_same_instance() {
     let bench = Bench::new().await;
     let mut got = Vec::new();
     for (row, edit, reason) in rows {
-        got.push((row, bench.outcome(&bench.token(edit)).await, Outcome::Rejected(reason)));
+        got.push((row, bench.refused(&bench.token(edit)).await, Outcome::Rejected(reason)));
     }
     assert_rows(got);
     assert_eq!(bench.good().await, Outcome::Accepted);
@@ -359,7 +359,7 @@ async fn the_signature_is_checked_before_the_claims() {
         let mut token = untouched(&bench.clerk, NOW);
         edit(&mut token);
         let forged = other.sign(&token.header, &token.claims);
-        assert_eq!(bench.outcome(&forged).await, Outcome::Rejected(Signature));
+        assert_eq!(bench.refused(&forged).await, Outcome::Rejected(Signature));
     }
 }
 
@@ -377,4 +377,14 @@ async fn a_refusal_tells_nothing_of_the_token_or_the_keys() {
         let told = format!("{error} {error:?}");
         assert!(!told.contains("secret") && !told.contains(bench.clerk.kid()), "{told}");
     }
+}
+
+/// A positive control: what is counted as zero above is one for a token that is accepted.
+#[tokio::test]
+async fn an_accepted_token_reaches_for_the_database() {
+    let bench = Bench::new().await;
+    let request = event("get-lead").by(&bench.token(|_| ())).request();
+    let response = bench.function.respond(request, get_lead::handle).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert!(bench.connections.load(Ordering::SeqCst) > 0);
 }
