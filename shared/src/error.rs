@@ -6,6 +6,7 @@ pub use lambda_http::http::StatusCode;
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
+use tokio_postgres::error::DbError;
 
 /// How long a caller should wait before trying again while a dependency is down, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -114,7 +115,7 @@ impl ApiError {
 
     /// 503: a dependency is down; the same request may succeed in a moment.
     #[must_use]
-    pub fn unavailable(cause: impl Error) -> Self {
+    pub fn unavailable(cause: impl Error + 'static) -> Self {
         let detail = "A service we need is not reachable. Try again in a moment.";
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
         Self { cause: Some(chain(&cause)), ..error }
@@ -122,7 +123,7 @@ impl ApiError {
 
     /// 500: our fault; the cause goes to the log alone.
     #[must_use]
-    pub fn internal(cause: impl Error) -> Self {
+    pub fn internal(cause: impl Error + 'static) -> Self {
         let detail = "Something went wrong on our side.";
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail);
         Self { cause: Some(chain(&cause)), ..error }
@@ -175,12 +176,21 @@ impl From<tokio_postgres::Error> for ApiError {
 }
 
 /// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = describe(error);
     let mut source = error.source();
     while let Some(error) = source {
-        let _ = write!(text, ": {error}");
+        let _ = write!(text, ": {}", describe(error));
         source = error.source();
     }
     text
+}
+
+/// PostgreSQL's DETAIL quotes the failing row, and its messages about invalid input (class 22) the input: that is
+/// a customer's data, so neither is told.
+fn describe(error: &(dyn Error + 'static)) -> String {
+    let Some(refusal) = error.downcast_ref::<DbError>() else { return error.to_string() };
+    let code = refusal.code().code();
+    let message = if code.starts_with("22") { "invalid input" } else { refusal.message() };
+    format!("SQLSTATE {code}, {message}")
 }

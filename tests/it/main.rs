@@ -8,4 +8,5 @@ mod list_leads;
 mod migrations;
 mod routes;
 mod support;
+mod telemetry;
 mod tokens;
