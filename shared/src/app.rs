@@ -1,17 +1,19 @@
 //! The life of a sandbox and of a request: start once; then verify, scope, handle, commit, answer.
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 
-use crate::auth::{Claims, ClerkConfig, KeySource, TokenError, Verifier};
+use crate::answer::Answer;
+use crate::auth::{ClerkConfig, KeySource, Verifier};
 use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
+use crate::ctx::Ctx;
 use crate::db::Database;
 use crate::error::ApiError;
-use crate::http::{Answer, Caller, Ctx, Route};
+use crate::route::{Caller, Route};
 use crate::telemetry;
 
 /// What a sandbox keeps between requests.
@@ -75,10 +77,23 @@ impl App {
     ) -> Result<Response<Body>, lambda_http::Error> {
         let started = Instant::now();
         let request_id = request_id(&request);
-        let ctx = Ctx::new(self, &request);
+        let ctx = Ctx {
+            request: &request,
+            verifier: self.verifier.as_ref(),
+            database: &self.database,
+            clock: &self.clock,
+            dealership: OnceLock::new(),
+        };
         let outcome = handle(&ctx).await;
         let status = outcome.as_ref().map_or_else(ApiError::status, Answer::status);
-        telemetry::request(&ctx, &request_id, status, started.elapsed(), outcome.as_ref().err());
+        telemetry::request(
+            self.route,
+            &ctx.dealership,
+            &request_id,
+            status,
+            started.elapsed(),
+            outcome.as_ref().err(),
+        );
 
         let mut response = match outcome {
             Ok(answer) => answer.into_response(),
@@ -88,36 +103,6 @@ impl App {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
-    }
-
-    pub(crate) async fn verify(&self, authorization: Option<&str>) -> Result<Claims, ApiError> {
-        let Some(verifier) = &self.verifier else {
-            return Err(ApiError::internal(StartupError::Invalid(
-                "CLERK_ISSUER",
-                "the route is public".into(),
-            )));
-        };
-        verifier.verify(authorization).await.map_err(|error| match error {
-            TokenError::Missing => {
-                ApiError::unauthorized("Send a session token as Authorization: Bearer.", "token-missing")
-            }
-            TokenError::Rejected(reason) => {
-                ApiError::unauthorized("The session token is not valid.", reason.code())
-            }
-            TokenError::KeysUnavailable(error) => ApiError::unavailable(error),
-        })
-    }
-
-    pub(crate) fn route(&self) -> &Route {
-        self.route
-    }
-
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
-    }
-
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
     }
 }
 

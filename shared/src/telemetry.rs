@@ -1,10 +1,12 @@
 //! The log: JSON lines, one for each request, and never personal data, tokens or bodies.
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
 
 use crate::error::{ApiError, StatusCode};
-use crate::http::Ctx;
+use crate::route::Route;
 
 /// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO.
 pub(crate) fn init() {
@@ -23,14 +25,15 @@ pub(crate) fn init() {
 
 /// The one line about a request. A refusal is the caller's business and only a 5xx is ours, so that is an error.
 pub(crate) fn request(
-    ctx: &Ctx<'_>,
+    route: &Route,
+    dealership: &OnceLock<Uuid>,
     request_id: &str,
     status: StatusCode,
     latency: Duration,
     error: Option<&ApiError>,
 ) {
-    let route = ctx.route().name;
-    let dealership_id = ctx.dealership().map(tracing::field::display);
+    let route = route.name;
+    let dealership_id = dealership.get().map(tracing::field::display);
     let latency_ms = latency.as_secs_f64() * 1000.0;
     let outcome = error.map_or("ok", ApiError::code);
     let cause = error.and_then(ApiError::cause);

@@ -36,7 +36,8 @@ pub async fn connect_as_owner(url: &str) -> Result<(Client, JoinHandle<()>), Mig
     let config: tokio_postgres::Config =
         url.parse().map_err(|_| MigrateError::Url("not a PostgreSQL URL".into()))?;
     let settings = Settings::from_env();
-    let ca_file = settings.optional("DATABASE_CA_FILE").await.map_err(|error| MigrateError::Url(error.to_string()))?;
+    let ca_file =
+        settings.optional("DATABASE_CA_FILE").await.map_err(|error| MigrateError::Url(error.to_string()))?;
     let tls = Tls::new(&config, ca_file).map_err(|error| MigrateError::Url(error.to_string()))?;
     Ok(tls.connect(&config).await?)
 }

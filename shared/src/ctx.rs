@@ -1,18 +1,18 @@
-//! What a handler works with: the request, read and checked, and the answer.
+//! What a handler works with: one request, read and checked, and the ways from it to the database.
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use deserr::Deserr;
-use lambda_http::http::{HeaderValue, Method, StatusCode, header};
-use lambda_http::{Body, Request, RequestExt, Response};
-use serde::Serialize;
+use lambda_http::http::{Method, StatusCode, header};
+use lambda_http::{Request, RequestExt};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::app::App;
-use crate::auth::Permission;
-use crate::db::{Login, Row, Scope, ping_outside_any_scope};
+use crate::auth::{Claims, Permission, TokenError, Verifier};
+use crate::clock::Clock;
+use crate::config::StartupError;
+use crate::db::{Database, Row, Scope, ping_outside_any_scope};
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FieldErrors, Id, Text};
 
@@ -21,49 +21,25 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Characters of an `Idempotency-Key`.
 const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 
-/// One endpoint, as `template.yaml` spells it too.
-#[derive(Debug)]
-pub struct Route {
-    /// Folder, package, binary, event and test.
-    pub name: &'static str,
-    /// The HTTP method.
-    pub method: &'static str,
-    /// The path, parameters in braces.
-    pub path: &'static str,
-    /// The database user it logs in as.
-    pub login: Login,
-    /// Who may call.
-    pub caller: Caller,
-}
-
-/// Who a route answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// A member of a dealership, with a Clerk session token.
-    Member,
-    /// Anybody, or a peer who signs its requests.
-    Public,
-}
-
 /// One request, and the ways from it to the database.
 pub struct Ctx<'a> {
-    app: &'a App,
-    request: &'a Request,
-    dealership: OnceLock<Uuid>,
+    pub(crate) request: &'a Request,
+    /// None for a route that is public.
+    pub(crate) verifier: Option<&'a Verifier>,
+    pub(crate) database: &'a Database,
+    pub(crate) clock: &'a Clock,
+    /// Known once a statement has run; for the log.
+    pub(crate) dealership: OnceLock<Uuid>,
 }
 
-impl<'a> Ctx<'a> {
-    pub(crate) fn new(app: &'a App, request: &'a Request) -> Self {
-        Self { app, request, dealership: OnceLock::new() }
-    }
-
+impl Ctx<'_> {
     /// The scope of the calling member, who needs one of `permissions`. Verifies the session token and touches
     /// no database.
     ///
     /// # Errors
     /// 401 without a good token, 403 without a dealership or permission, 503 when Clerk's keys cannot be had.
     pub async fn member(&self, permissions: &[Permission]) -> Result<Scope<'_>, ApiError> {
-        let claims = self.app.verify(self.header(header::AUTHORIZATION.as_str())).await?;
+        let claims = self.claims().await?;
         let Some(organization) = claims.organization.clone() else {
             return Err(ApiError::forbidden(
                 "no_organization",
@@ -73,17 +49,17 @@ impl<'a> Ctx<'a> {
         if !permissions.iter().any(|permission| organization.role.has(*permission)) {
             return Err(ApiError::forbidden("forbidden", "Your role does not allow this."));
         }
-        Ok(Scope::member(self.app.database(), claims, organization, self.is_read(), &self.dealership))
+        Ok(Scope::member(self.database, claims, organization, self.is_read(), &self.dealership))
     }
 
     /// The scope of a dealership's public form: it can insert, and see nothing.
     pub fn intake(&self, dealership: Uuid) -> Scope<'_> {
-        Scope::intake(self.app.database(), dealership, &self.dealership)
+        Scope::intake(self.database, dealership, &self.dealership)
     }
 
     /// The scope of Clerk's webhooks. Verify the signature first.
     pub fn provisioning(&self) -> Scope<'_> {
-        Scope::provisioning(self.app.database(), &self.dealership)
+        Scope::provisioning(self.database, &self.dealership)
     }
 
     /// Asks the database for a sign of life, outside any scope: for the health check and nothing else.
@@ -91,13 +67,13 @@ impl<'a> Ctx<'a> {
     /// # Errors
     /// 503 when there is none.
     pub async fn ping_database_outside_any_scope(&self) -> Result<(), ApiError> {
-        ping_outside_any_scope(self.app.database()).await.map_err(ApiError::from)
+        ping_outside_any_scope(self.database).await.map_err(ApiError::from)
     }
 
     /// The current time, by the clock that a test can set.
     #[must_use]
     pub fn now(&self) -> jiff::Timestamp {
-        self.app.clock().now()
+        self.clock.now()
     }
 
     /// A header that is there once and is text.
@@ -215,12 +191,21 @@ impl<'a> Ctx<'a> {
         Ok(Idempotency { key: Some(key.as_str().to_owned()), request_hash })
     }
 
-    pub(crate) fn route(&self) -> &Route {
-        self.app.route()
-    }
-
-    pub(crate) fn dealership(&self) -> Option<&Uuid> {
-        self.dealership.get()
+    /// The verified caller.
+    async fn claims(&self) -> Result<Claims, ApiError> {
+        let Some(verifier) = self.verifier else {
+            return Err(ApiError::internal(StartupError::Missing("CLERK_ISSUER")));
+        };
+        let authorization = self.header(header::AUTHORIZATION.as_str());
+        verifier.verify(authorization).await.map_err(|error| match error {
+            TokenError::Missing => {
+                ApiError::unauthorized("Send a session token as Authorization: Bearer.", "token-missing")
+            }
+            TokenError::Rejected(reason) => {
+                ApiError::unauthorized("The session token is not valid.", reason.code())
+            }
+            TokenError::KeysUnavailable(error) => ApiError::unavailable(error),
+        })
     }
 
     fn json_value(&self) -> Result<Value, ApiError> {
@@ -263,76 +248,6 @@ impl Idempotency {
         }
         let detail = "This Idempotency-Key was used for another body.";
         Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail))
-    }
-}
-
-/// A successful answer.
-#[derive(Debug)]
-pub struct Answer {
-    status: StatusCode,
-    headers: Vec<(header::HeaderName, String)>,
-    body: Option<String>,
-}
-
-impl Answer {
-    /// Any status with a JSON body.
-    ///
-    /// # Errors
-    /// 500 when `body` cannot be written as JSON, which none of ours does.
-    pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
-        let body = serde_json::to_string(body).map_err(ApiError::internal)?;
-        Ok(Self { status, headers: Vec::new(), body: Some(body) })
-    }
-
-    /// 200 with a JSON body.
-    ///
-    /// # Errors
-    /// As [`Answer::json`].
-    pub fn ok(body: &impl Serialize) -> Result<Self, ApiError> {
-        Self::json(StatusCode::OK, body)
-    }
-
-    /// 201 with the new resource and where it is.
-    ///
-    /// # Errors
-    /// As [`Answer::json`].
-    pub fn created(location: String, body: &impl Serialize) -> Result<Self, ApiError> {
-        Ok(Self::json(StatusCode::CREATED, body)?.header(header::LOCATION, location))
-    }
-
-    /// 204.
-    #[must_use]
-    pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }
-    }
-
-    /// The same with an `ETag` that tells this version of the resource.
-    #[must_use]
-    pub fn etag(self, version: i32) -> Self {
-        self.header(header::ETAG, format!("\"{version}\""))
-    }
-
-    /// The same with one more header.
-    #[must_use]
-    pub fn header(mut self, name: header::HeaderName, value: String) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    pub(crate) fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(self.body.map_or(Body::Empty, Body::from));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in self.headers {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        response
     }
 }
 

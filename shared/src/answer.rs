@@ -1,0 +1,76 @@
+//! Answers that are success; the others are in [`crate::error`].
+use lambda_http::http::{HeaderValue, StatusCode, header};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+use crate::error::ApiError;
+
+/// A successful answer.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    headers: Vec<(header::HeaderName, String)>,
+    body: Option<String>,
+}
+
+impl Answer {
+    /// Any status with a JSON body.
+    ///
+    /// # Errors
+    /// 500 when `body` cannot be written as JSON, which none of ours does.
+    pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
+        let body = serde_json::to_string(body).map_err(ApiError::internal)?;
+        Ok(Self { status, headers: Vec::new(), body: Some(body) })
+    }
+
+    /// 200 with a JSON body.
+    ///
+    /// # Errors
+    /// As [`Answer::json`].
+    pub fn ok(body: &impl Serialize) -> Result<Self, ApiError> {
+        Self::json(StatusCode::OK, body)
+    }
+
+    /// 201 with the new resource and where it is.
+    ///
+    /// # Errors
+    /// As [`Answer::json`].
+    pub fn created(location: String, body: &impl Serialize) -> Result<Self, ApiError> {
+        Ok(Self::json(StatusCode::CREATED, body)?.header(header::LOCATION, location))
+    }
+
+    /// 204.
+    #[must_use]
+    pub fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }
+    }
+
+    /// The same with an `ETag` that tells this version of the resource.
+    #[must_use]
+    pub fn etag(self, version: i32) -> Self {
+        self.header(header::ETAG, format!("\"{version}\""))
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: header::HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.body.map_or(Body::Empty, Body::from));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
