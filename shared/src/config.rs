@@ -1,15 +1,18 @@
 //! Settings, from the environment or from AWS Secrets Manager.
 use std::collections::HashMap;
+use std::fmt;
 
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
+
+use crate::error::chain;
 
 /// What ends the name of a setting whose value is in a secret: `DATABASE_URL_READER_SECRET_ARN` names the
 /// secret that holds `DATABASE_URL_READER`.
 const SECRET_SUFFIX: &str = "_SECRET_ARN";
 
-/// Why a function cannot start.
-#[derive(Debug, Error)]
+/// Why a function cannot start. Its debug form is for people, too, for that is what `main` prints.
+#[derive(Error)]
 pub enum StartupError {
     /// A setting is neither in the environment nor in a secret.
     #[error("set {0}, or {0}_SECRET_ARN to the secret that holds it")]
@@ -28,6 +31,12 @@ pub enum StartupError {
     /// The Lambda runtime ended.
     #[error("the Lambda runtime stopped")]
     Runtime(#[source] lambda_http::Error),
+}
+
+impl fmt::Debug for StartupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&chain(self))
+    }
 }
 
 /// Where every setting is read: a variable `NAME`, or the secret that `NAME_SECRET_ARN` names.

@@ -70,7 +70,10 @@ const DELETE_DEALERSHIP: &str = "
 
 /// Makes the dealership and the user too, for nothing says that their own events came first. The updates that
 /// change nothing are there to return the row.
-const UPSERT_MEMBERSHIP: &str = "
+///
+/// A removal ($10) leaves a tombstone even where there was no membership, so that an older event cannot bring it
+/// to life; and it removes only the membership that it names, for the person may have joined again since.
+const PUT_MEMBERSHIP: &str = "
     with dealership as (
         insert into dealerships as d (clerk_org_id, name, slug) values ($1, $2, $3)
         on conflict on constraint dealerships_clerk_org_id_key do update set clerk_org_id = d.clerk_org_id returning id
@@ -80,22 +83,18 @@ const UPSERT_MEMBERSHIP: &str = "
            set first_name = coalesce(u.first_name, excluded.first_name), last_name = coalesce(u.last_name, excluded.last_name)
         returning id
     )
-    insert into memberships as m (dealership_id, user_id, clerk_membership_id, role, role_at, clerk_version)
-    select dealership.id, person.id, $7, $8, to_timestamp($9 / 1000.0), $9 from dealership, person
+    insert into memberships as m (dealership_id, user_id, clerk_membership_id, role, role_at, clerk_version, removed_at)
+    select dealership.id, person.id, $7, $8, to_timestamp($9 / 1000.0), $9, case when $10 then to_timestamp($9 / 1000.0) end
+      from dealership, person
     on conflict on constraint memberships_pkey do update
-       set clerk_membership_id = excluded.clerk_membership_id, clerk_version = excluded.clerk_version, removed_at = null,
+       set clerk_membership_id = excluded.clerk_membership_id, clerk_version = excluded.clerk_version,
+           removed_at = excluded.removed_at,
            role = case when m.role_at > excluded.role_at then m.role else excluded.role end,
            role_at = greatest(m.role_at, excluded.role_at)
-     where m.clerk_version < excluded.clerk_version
-       and (m.removed_at is null or m.clerk_membership_id <> excluded.clerk_membership_id)";
-
-/// Only the membership that the event names: the same person may have joined again since.
-const REMOVE_MEMBERSHIP: &str = "
-    update memberships m
-       set removed_at = to_timestamp($4 / 1000.0), clerk_membership_id = $3, clerk_version = $4
-      from dealerships d, users u
-     where d.clerk_org_id = $1 and u.clerk_user_id = $2 and m.dealership_id = d.id and m.user_id = u.id
-       and m.removed_at is null and coalesce(m.clerk_membership_id, $3) = $3";
+     where case when $10 then m.removed_at is null
+                              and coalesce(m.clerk_membership_id, excluded.clerk_membership_id) = excluded.clerk_membership_id
+                else m.clerk_version < excluded.clerk_version
+                     and (m.removed_at is null or m.clerk_membership_id <> excluded.clerk_membership_id) end";
 
 /// For an event that changes nothing here.
 const NOTHING: &str = "select";
@@ -108,7 +107,7 @@ struct Received {
 /// 200 once the message is recorded and applied; 401 for a bad signature, without touching the database.
 pub async fn handle(ctx: &Ctx<'_>, secrets: &Secrets) -> Result<Answer, ApiError> {
     let message_id = signature::verify(ctx, secrets)?;
-    let payload: Value = serde_json::from_slice(ctx.body()?).map_err(|_| malformed())?;
+    let payload = without_nul(serde_json::from_slice(ctx.body()?).map_err(|_| malformed())?);
     let event = Event::deserialize(&payload).map_err(|_| malformed())?;
     let change = Change::parse(&event)?;
 
@@ -126,8 +125,7 @@ pub async fn handle(ctx: &Ctx<'_>, secrets: &Secrets) -> Result<Answer, ApiError
 enum Change {
     UpsertDealership(Organization),
     DeleteDealership(Organization),
-    UpsertMembership { membership: Membership, role: &'static str },
-    RemoveMembership(Membership),
+    PutMembership { membership: Membership, role: &'static str, removed: bool },
     Nothing,
 }
 
@@ -136,12 +134,14 @@ impl Change {
         Ok(match event.r#type.as_str() {
             "organization.created" | "organization.updated" => Self::UpsertDealership(data(event)?),
             "organization.deleted" => Self::DeleteDealership(data(event)?),
-            "organizationMembership.created" | "organizationMembership.updated" => {
+            "organizationMembership.created"
+            | "organizationMembership.updated"
+            | "organizationMembership.deleted" => {
                 let membership: Membership = data(event)?;
                 let role = Role::from_clerk(membership.role.as_deref()).as_str();
-                Self::UpsertMembership { membership, role }
+                let removed = event.r#type == "organizationMembership.deleted";
+                Self::PutMembership { membership, role, removed }
             }
-            "organizationMembership.deleted" => Self::RemoveMembership(data(event)?),
             _ => Self::Nothing,
         })
     }
@@ -153,16 +153,14 @@ impl Change {
                 (UPSERT_DEALERSHIP, vec![id, name, slug, at])
             }
             Self::DeleteDealership(Organization { id, .. }) => (DELETE_DEALERSHIP, vec![id, at]),
-            Self::UpsertMembership {
+            Self::PutMembership {
                 membership: Membership { id, organization: o, public_user_data: u, .. },
                 role,
+                removed,
             } => (
-                UPSERT_MEMBERSHIP,
-                vec![&o.id, &o.name, &o.slug, &u.user_id, &u.first_name, &u.last_name, id, role, at],
+                PUT_MEMBERSHIP,
+                vec![&o.id, &o.name, &o.slug, &u.user_id, &u.first_name, &u.last_name, id, role, at, removed],
             ),
-            Self::RemoveMembership(Membership { id, organization, public_user_data, .. }) => {
-                (REMOVE_MEMBERSHIP, vec![&organization.id, &public_user_data.user_id, id, at])
-            }
             Self::Nothing => (NOTHING, vec![]),
         }
     }
@@ -170,6 +168,20 @@ impl Change {
 
 fn data<T: for<'de> Deserialize<'de>>(event: &Event) -> Result<T, ApiError> {
     T::deserialize(&event.data).map_err(|_| malformed())
+}
+
+/// PostgreSQL's text and jsonb hold every character but NUL, and anybody can put one into their own name: no
+/// reason to lose the event.
+fn without_nul(json: Value) -> Value {
+    let clean = |text: String| text.replace('\0', "\u{fffd}");
+    match json {
+        Value::String(text) => Value::String(clean(text)),
+        Value::Array(items) => items.into_iter().map(without_nul).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (clean(name), without_nul(value))).collect()
+        }
+        other => other,
+    }
 }
 
 fn malformed() -> ApiError {

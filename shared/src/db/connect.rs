@@ -7,6 +7,7 @@ use deadpool_postgres::{
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
@@ -17,7 +18,7 @@ use crate::config::{Settings, StartupError};
 
 /// To reach PostgreSQL and log in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For a free connection of the pool, opening one included.
+/// For a free connection of the pool, opening and checking one included.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Unacknowledged data after this long means a dead peer.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,7 +129,11 @@ impl Database {
     pub(super) async fn connection(&self) -> Result<Object, DbError> {
         // Lets the connection's own task see a socket that died while the sandbox slept.
         tokio::task::yield_now().await;
-        self.pool.get().await.map_err(DbError::from)
+        // The pool's own timeouts leave out the hook.
+        match timeout(WAIT_TIMEOUT, self.pool.get()).await {
+            Ok(connection) => connection.map_err(DbError::from),
+            Err(late) => Err(DbError::Unavailable(late.into())),
+        }
     }
 }
 

@@ -1,13 +1,20 @@
 //! The scope: who a statement runs for. Claims, statement and commit leave in one network flush.
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use deadpool_postgres::Object;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::{Database, DbError, Param};
 use crate::auth::{Claims, Organization, Permission};
+
+/// For all that one request wants of the database, so that it gets its 503 before the sandbox runs out of time: with
+/// the 3 s that Clerk's keys may take it is less than the template's `Timeout`, and it is more than the logins'
+/// `statement_timeout`, which bounds a database that still answers.
+const BUDGET: Duration = Duration::from_secs(6);
 
 type Bound<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
@@ -28,6 +35,7 @@ pub struct Scope<'a> {
     entry: Entry,
     read_only: bool,
     dealership: &'a OnceLock<Uuid>,
+    deadline: Instant,
 }
 
 impl<'a> Scope<'a> {
@@ -39,15 +47,19 @@ impl<'a> Scope<'a> {
         dealership: &'a OnceLock<Uuid>,
     ) -> Self {
         let role = organization.role.as_str();
-        Self { database, entry: Entry::Member { claims, organization, role }, read_only, dealership }
+        Self::new(database, Entry::Member { claims, organization, role }, read_only, dealership)
     }
 
     pub(crate) fn intake(database: &'a Database, form: Uuid, dealership: &'a OnceLock<Uuid>) -> Self {
-        Self { database, entry: Entry::Intake(form), read_only: false, dealership }
+        Self::new(database, Entry::Intake(form), false, dealership)
     }
 
     pub(crate) fn provisioning(database: &'a Database, dealership: &'a OnceLock<Uuid>) -> Self {
-        Self { database, entry: Entry::Provisioning, read_only: false, dealership }
+        Self::new(database, Entry::Provisioning, false, dealership)
+    }
+
+    fn new(database: &'a Database, entry: Entry, read_only: bool, dealership: &'a OnceLock<Uuid>) -> Self {
+        Self { database, entry, read_only, dealership, deadline: Instant::now() + BUDGET }
     }
 
     /// Whether the calling member's role has `permission`; the policies hold it too.
@@ -63,6 +75,10 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// [`DbError`]. A write whose connection breaks may have happened: only an idempotency key can tell.
     pub async fn query(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
+        before(self.deadline, self.try_query(sql, params)).await
+    }
+
+    async fn try_query(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
         let mut result = self.flush(sql, params).await;
         if self.read_only && result.as_ref().is_err_and(DbError::is_broken_connection) {
             result = self.flush(sql, params).await;
@@ -78,7 +94,11 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// [`DbError`]; then nothing happened.
     pub async fn open(&self, sql: &str, params: &[&dyn Param]) -> Result<(Open, Vec<Row>), DbError> {
-        let open = Open(Some(self.database.connection().await?));
+        before(self.deadline, self.try_open(sql, params)).await
+    }
+
+    async fn try_open(&self, sql: &str, params: &[&dyn Param]) -> Result<(Open, Vec<Row>), DbError> {
+        let open = self.take().await?;
         let rows = {
             let client = open.client()?;
             let (enter, claims) = self.entry.statement();
@@ -97,7 +117,8 @@ impl<'a> Scope<'a> {
     }
 
     async fn flush(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
-        let client = self.database.connection().await?;
+        let mut open = self.take().await?;
+        let client = open.client()?;
         let (enter, claims) = self.entry.statement();
         let (claims, params) = (bind(&claims), bind(params));
         // Sent in this order, in one write; COMMIT answers Ok even when the statement failed, so all four count.
@@ -108,11 +129,16 @@ impl<'a> Scope<'a> {
             client.query_typed(sql, &params),
             client.batch_execute("commit"),
         );
+        open.give_back();
         begin?;
         self.entered(&entered?)?;
         let rows = rows?;
         commit?;
         Ok(rows)
+    }
+
+    async fn take(&self) -> Result<Open, DbError> {
+        Ok(Open { connection: Some(self.database.connection().await?), deadline: self.deadline })
     }
 
     fn begin(&self) -> &'static str {
@@ -134,8 +160,11 @@ impl<'a> Scope<'a> {
         let Entry::Member { claims, organization, role } = &self.entry else { return Ok(false) };
         let params: [&dyn Param; 5] =
             [&organization.id, &organization.slug, &claims.user_id, role, &claims.issued_at];
-        let client = self.database.connection().await?;
-        client.query_typed("select scope.provision($1, $2, $3, $4, $5)", &bind(&params)).await?;
+        let mut open = self.take().await?;
+        let provision = "select scope.provision($1, $2, $3, $4, $5)";
+        let provisioned = open.client()?.query_typed(provision, &bind(&params)).await;
+        open.give_back();
+        provisioned?;
         Ok(true)
     }
 }
@@ -153,8 +182,12 @@ impl Entry {
     }
 }
 
-/// An open transaction. Dropped without [`Open::commit`], its connection is closed and PostgreSQL rolls back.
-pub struct Open(Option<Object>);
+/// A connection in use. Dropped before every answer has come, by an error or by a deadline, it is closed instead of
+/// going back to the pool, and PostgreSQL rolls an open transaction back.
+pub struct Open {
+    connection: Option<Object>,
+    deadline: Instant,
+}
 
 impl Open {
     /// Runs the last statement and commits, in one flush.
@@ -164,26 +197,36 @@ impl Open {
     pub async fn commit(mut self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
         let params = bind(params);
         let client = self.client()?;
-        let (rows, commit) =
-            tokio::join!(biased; client.query_typed(sql, &params), client.batch_execute("commit"));
+        let statements =
+            async { tokio::join!(biased; client.query_typed(sql, &params), client.batch_execute("commit")) };
+        let (rows, commit) = before(self.deadline, async { Ok(statements.await) }).await?;
         let rows = rows?;
         commit?;
-        // Clean again: back to the pool.
-        drop(self.0.take());
+        self.give_back();
         Ok(rows)
     }
 
     fn client(&self) -> Result<&Object, DbError> {
-        self.0.as_ref().ok_or_else(|| DbError::Unavailable("the transaction is over".into()))
+        self.connection.as_ref().ok_or_else(|| DbError::Unavailable("the transaction is over".into()))
+    }
+
+    /// Every answer has come: the pool may have the connection.
+    fn give_back(&mut self) {
+        drop(self.connection.take());
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
+        if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }
     }
+}
+
+/// Whoever stops waiting for a write does not know whether it happened.
+async fn before<T>(deadline: Instant, work: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    timeout_at(deadline, work).await.unwrap_or_else(|late| Err(DbError::Unavailable(late.into())))
 }
 
 fn bind<'a>(params: &[&'a dyn Param]) -> Bound<'a> {
@@ -192,5 +235,12 @@ fn bind<'a>(params: &[&'a dyn Param]) -> Bound<'a> {
 
 /// The third door, for the health check alone: outside any scope the policies show it nothing.
 pub(crate) async fn ping_outside_any_scope(database: &Database) -> Result<(), DbError> {
-    database.connection().await?.batch_execute("select 1").await.map_err(DbError::from)
+    let deadline = Instant::now() + BUDGET;
+    before(deadline, async {
+        let mut open = Open { connection: Some(database.connection().await?), deadline };
+        open.client()?.batch_execute("select 1").await?;
+        open.give_back();
+        Ok(())
+    })
+    .await
 }
