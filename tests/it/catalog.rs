@@ -169,3 +169,31 @@ async fn a_row_cannot_be_written_for_or_moved_to_another_dealership() {
         client.batch_execute("rollback").await.unwrap();
     }
 }
+
+/// What the handlers refuse, the policies refuse by themselves.
+#[tokio::test]
+async fn a_role_is_held_by_the_policies_too() {
+    let world = World::seeded().await;
+    let (client, _connection) = connect_as_owner(&world.database.url(Login::Writer)).await.unwrap();
+    let now = jiff::Timestamp::now().as_second();
+    let ola = dev::people::OLA.id;
+    for (person, role, statement, expected) in [
+        ("user_ola_berg", "manager", "update leads set deleted_at = now()", Err("42501")),
+        ("user_kari_nordmann", "admin", "update leads set deleted_at = now()", Ok(12)),
+        ("user_nina_lie", "sales_rep", "insert into leads (source, first_name, assigned_to) values ('api', 'x', scope.user_id())", Err("42501")),
+        ("user_nina_lie", "sales_rep", "update leads set assigned_to = $1", Err("42501")),
+        ("user_nina_lie", "sales_rep", "update leads set company = 'x' where assigned_to is distinct from scope.user_id()", Ok(0)),
+        ("user_nina_lie", "sales_rep", "insert into conversations (lead_id, direction, channel, author_kind, body)
+            values ((select '019a0000-0000-7000-8000-000000001001'::uuid), 'outbound', 'email', 'human', 'x')", Err("42501")),
+    ] {
+        client.batch_execute("begin").await.unwrap();
+        client.execute("select scope.enter_member('org_tesla_oslo', $1, $2, $3)", &[&person, &role, &now]).await.unwrap();
+        let done = match statement.contains("$1") {
+            true => client.execute(statement, &[&ola]).await,
+            false => client.execute(statement, &[]).await,
+        };
+        let done = done.map_err(|error| error.code().unwrap().code().to_owned());
+        assert_eq!(done, expected.map_err(str::to_owned), "{role}: {statement}");
+        client.batch_execute("rollback").await.unwrap();
+    }
+}

@@ -1,11 +1,23 @@
 //! The tests of the whole: one target, so one link; every test has its own database, so they run in parallel.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub, reason = "this is a test")]
 
+mod bootstrap;
 mod catalog;
+mod clerk_webhook;
+mod create_conversation;
+mod create_lead;
+mod delete_lead;
+mod flushes;
+mod form_webhook;
+mod get_lead;
 mod growth;
+mod health;
 mod isolation;
+mod list_conversations;
 mod list_leads;
 mod migrations;
+mod outage;
+mod patch_lead;
 mod routes;
 mod support;
 mod telemetry;

@@ -53,7 +53,10 @@ async fn a_refused_row_is_not_in_the_log() {
     for (sql, told) in [
         ("insert into leads (source, first_name) values ('nowhere', 'Sigurd')", "leads_source_check"),
         ("insert into leads (source, first_name, vehicle_id) values ('api', 'Sigurd', 'Sigurd')", "22P02"),
-        ("insert into leads (source, first_name) values ('api', repeat('Sigurd', 99))", "leads_first_name_check"),
+        (
+            "insert into leads (source, first_name) values ('api', repeat('Sigurd', 99))",
+            "leads_first_name_check",
+        ),
         ("select first_name, 'Sigurd'::text::int from leads", "22P02"),
     ] {
         let (status, log) = logged(sql).await;

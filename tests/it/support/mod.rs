@@ -2,15 +2,20 @@
 pub mod catalog;
 mod endpoints;
 mod event;
+pub mod proxy;
+pub mod runtime_api;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use dev::clerk::{ActiveOrganization, Clerk, SessionToken};
-use dev::people::{Dealership, Person};
+use dev::people::{Dealership, KARI, NINA, OLA, PER, Person, TESLA_OSLO, VW_BERGEN};
 use dev::testing::{TestDatabase, test_cluster};
+use insta::internals::Redaction;
 use jiff::Timestamp;
 use lambda_http::http::HeaderMap;
+use lambda_http::{Body, Response};
+use proptest::test_runner::Config;
 use serde_json::Value;
 use shared::App;
 use shared::clock::Clock;
@@ -19,17 +24,20 @@ use shared::db::{Login, connect_as_owner};
 use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
+use uuid::Uuid;
 
 pub use endpoints::{ENDPOINTS, Endpoint, WEBHOOK_SECRET, endpoint};
 pub use event::{Event, event, event_files};
 
 pub const ISSUER: &str = "https://clerk.norvalt.test";
 pub const ORIGIN: &str = "https://app.norvalt.test";
+/// For making a failed case of a property smaller, in milliseconds.
+const MAX_SHRINK_MS: u32 = 5000;
 /// How long a token lives unless a test says otherwise, in seconds.
 pub const LIFETIME: i64 = 60;
 
 /// One key for all tests: making one takes longer than most of them.
-pub static CLERK: LazyLock<Clerk> = LazyLock::new(|| Clerk::generate().unwrap());
+pub static CLERK: LazyLock<Arc<Clerk>> = LazyLock::new(|| Arc::new(Clerk::generate().unwrap()));
 
 pub struct World {
     pub database: TestDatabase,
@@ -78,10 +86,7 @@ impl World {
     pub async fn send(&self, event: Event) -> Reply {
         let endpoint = endpoint(event.function);
         let app = self.app(endpoint).await;
-        let response = (endpoint.respond)(&app, event.request()).await;
-        let (parts, body) = response.into_parts();
-        let json = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-        Reply { status: parts.status.as_u16(), headers: parts.headers, json }
+        (endpoint.respond)(&app, event.request()).await.into()
     }
 
     pub async fn app(&self, endpoint: &Endpoint) -> Arc<App> {
@@ -151,6 +156,74 @@ pub fn session_token(
         issued_at,
         lifetime: LIFETIME,
     })
+}
+
+/// The admin of Tesla Oslo.
+pub fn kari() -> String {
+    token(&TESLA_OSLO, &KARI, "admin")
+}
+
+/// The manager of Tesla Oslo.
+pub fn ola() -> String {
+    token(&TESLA_OSLO, &OLA, "manager")
+}
+
+/// The sales rep of Tesla Oslo, with the role as Clerk spells it.
+pub fn nina() -> String {
+    token(&TESLA_OSLO, &NINA, "member")
+}
+
+/// The admin of VW Bergen.
+pub fn per() -> String {
+    token(&VW_BERGEN, &PER, "admin")
+}
+
+/// The id of the seed's nth lead: 1 to 12 are Tesla Oslo's, 13 to 20 VW Bergen's.
+pub fn lead(n: u16) -> Uuid {
+    seeded(10, n)
+}
+
+/// The id of the seed's nth vehicle: 1 to 4 are Tesla Oslo's, 5 to 7 VW Bergen's.
+pub fn vehicle(n: u16) -> Uuid {
+    seeded(20, n)
+}
+
+fn seeded(kind: u16, n: u16) -> Uuid {
+    format!("019a0000-0000-7000-8000-{:012}", kind * 100 + n).parse().unwrap()
+}
+
+/// Hides a time in a snapshot, once it is one: RFC 3339, UTC.
+pub fn time() -> Redaction {
+    insta::dynamic_redaction(|value, path| {
+        let text = value.as_str().unwrap_or_default();
+        assert!(text.ends_with('Z') && text.parse::<Timestamp>().is_ok(), "{path}: {text:?}");
+        "[time]"
+    })
+}
+
+/// Hides an id in a snapshot, once it is one that we make: a UUID of version 7.
+pub fn id() -> Redaction {
+    insta::dynamic_redaction(|value, path| {
+        let id = value.as_str().and_then(|text| text.parse::<Uuid>().ok());
+        assert_eq!(id.map(|id| id.get_version_num()), Some(7), "{path}: {value:?}");
+        "[id]"
+    })
+}
+
+/// So many cases of a property, unless `PROPTEST_CASES` says otherwise. A case that fails is made smaller for some
+/// seconds and printed, not kept.
+pub fn cases(usual: u32) -> Config {
+    let config = Config { failure_persistence: None, max_shrink_time: MAX_SHRINK_MS, ..Config::default() };
+    let is_set = std::env::var_os("PROPTEST_CASES").is_some();
+    if is_set { config } else { Config { cases: usual, ..config } }
+}
+
+impl From<Response<Body>> for Reply {
+    fn from(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let json = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+        Self { status: parts.status.as_u16(), headers: parts.headers, json }
+    }
 }
 
 impl Reply {

@@ -1,0 +1,263 @@
+//! The binaries themselves, each a process that knows nothing but its environment and the Runtime API.
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use dev::clerk::Clerk;
+use dev::people::TESLA_OSLO;
+use serde_json::Value;
+use shared::Login;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::clerk_webhook::delivery;
+use crate::support::proxy::Proxy;
+use crate::support::runtime_api::RuntimeApi;
+use crate::support::{CLERK, ENDPOINTS, Endpoint, Event, World, endpoint, event, kari, lead};
+
+/// A process that has not done it by now never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder of the binaries, which `cargo test` does not build: the first test that asks does.
+fn binaries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        // target/PROFILE/deps/it-HASH
+        let test = std::env::current_exe().unwrap();
+        let folder = test.parent().unwrap().parent().unwrap();
+        let profile = match folder.file_name().unwrap().to_str().unwrap() {
+            "debug" => "dev",
+            other => other,
+        };
+        let built = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+            .arg(folder.parent().unwrap())
+            .current_dir(dev::workspace())
+            .status();
+        assert!(built.unwrap().success());
+        folder.to_owned()
+    })
+}
+
+/// The settings of a function, with Clerk's keys to be had at a real endpoint.
+async fn settings(world: &World) -> HashMap<String, String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/.well-known/jwks.json", listener.local_addr().unwrap());
+    let clerk: &Arc<Clerk> = &CLERK;
+    tokio::spawn(clerk.clone().serve(listener));
+    let mut settings: HashMap<_, _> = world.variables().into_iter().collect();
+    settings.remove("CLERK_JWT_KEY").unwrap();
+    settings.insert("CLERK_JWKS_URL".to_owned(), url);
+    settings
+}
+
+/// A function's process, as Lambda runs it.
+struct Sandbox {
+    api: RuntimeApi,
+    process: Child,
+}
+
+impl Sandbox {
+    async fn start(endpoint: &Endpoint, settings: &HashMap<String, String>) -> Self {
+        let binary = tokio::task::spawn_blocking(binaries).await.unwrap().join(endpoint.route.name);
+        let api = RuntimeApi::start().await;
+        let process = Command::new(binary)
+            .env_clear()
+            .envs(settings)
+            .env("AWS_LAMBDA_RUNTIME_API", api.address())
+            .env("AWS_LAMBDA_FUNCTION_NAME", endpoint.route.name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { api, process }
+    }
+
+    /// The answer to an event, as API Gateway gets it.
+    async fn invoke(&mut self, event: &Event) -> Value {
+        tokio::select! {
+            answer = timeout(PATIENCE, self.api.invoke(event.value())) => answer.unwrap(),
+            ended = self.process.wait() => panic!("{} ended: {ended:?}", event.function),
+        }
+    }
+
+    /// What it has written when it has ended by itself.
+    async fn end(self) -> Output {
+        timeout(PATIENCE, self.process.wait_with_output()).await.unwrap().unwrap()
+    }
+
+    /// The same after the signal that Lambda sends before it takes the sandbox away.
+    async fn terminate(self) -> Output {
+        let pid = self.process.id().unwrap().to_string();
+        // The shell's own `kill`: the standard library has none for this signal.
+        let sent = Command::new("sh").args(["-c", "kill -TERM $0", &pid]).status().await.unwrap();
+        assert!(sent.success());
+        self.end().await
+    }
+}
+
+/// The event of each function, allowed and about what the seeded world has, and the status it gets.
+fn requests() -> HashMap<&'static str, (u16, Event)> {
+    let by_kari = |name| event(name).by(&kari());
+    let mut message: Value = serde_json::from_str(event("create-conversation").text()).unwrap();
+    message["lead_id"] = lead(1).to_string().into();
+    let requests = [
+        (200, delivery("msg_1", event("clerk-webhook"))),
+        (201, by_kari("create-conversation").json(message)),
+        (201, by_kari("create-lead")),
+        (204, by_kari("delete-lead").id(lead(12))),
+        (202, event("form-webhook").path("dealership_id", TESLA_OSLO.id)),
+        (200, by_kari("get-lead").id(lead(1))),
+        (200, event("health")),
+        (200, by_kari("list-conversations").id(lead(1))),
+        (200, by_kari("list-leads")),
+        (200, by_kari("patch-lead").id(lead(1))),
+    ];
+    requests.map(|(status, event)| (event.function, (status, event))).into()
+}
+
+/// What nobody may read in a log: who the customer is, what they wrote, what would let one in.
+fn secrets_of(event: &Event, answer: &Value, settings: &HashMap<String, String>) -> Vec<String> {
+    let mut secrets: Vec<String> = settings
+        .iter()
+        .filter(|(name, _)| name.starts_with("DATABASE_URL") || name.ends_with("SECRETS"))
+        .map(|(_, value)| value.clone())
+        .collect();
+    secrets.extend(event.value()["headers"]["authorization"].as_str().map(|token| token[7..].to_owned()));
+    let bodies = [event.value()["body"].as_str(), answer["body"].as_str()];
+    let mut waiting: Vec<Value> =
+        bodies.into_iter().flatten().filter_map(|body| serde_json::from_str(body).ok()).collect();
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Array(items) => waiting.extend(items),
+            Value::Object(mut fields) => {
+                let personal = [
+                    "first_name",
+                    "last_name",
+                    "name",
+                    "email",
+                    "phone",
+                    "phone_e164",
+                    "company",
+                    "message",
+                    "body",
+                ];
+                let told = personal.iter().filter_map(|name| fields.remove(*name));
+                secrets.extend(told.filter_map(|value| Some(value.as_str()?.to_owned())));
+                waiting.extend(fields.into_iter().map(|(_, value)| value));
+            }
+            _ => {}
+        }
+    }
+    secrets.retain(|secret| !secret.is_empty());
+    secrets
+}
+
+#[tokio::test]
+async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal_data() {
+    let world = World::seeded().await;
+    let settings = settings(&world).await;
+    let mut requests = requests();
+    for endpoint in ENDPOINTS.iter() {
+        let name = endpoint.route.name;
+        let (status, event) = requests.remove(name).unwrap_or_else(|| panic!("{name} has no request here"));
+        let mut sandbox = Sandbox::start(endpoint, &settings).await;
+        let answer = sandbox.invoke(&event).await;
+        assert_eq!(answer["statusCode"], status, "{name}: {answer}");
+        // The same sandbox takes the next event, too.
+        let nobody = event.clone().header("authorization", "Bearer x").header("svix-signature", "v1,");
+        let refused = sandbox.invoke(&nobody).await;
+        let open = matches!(name, "health" | "form-webhook");
+        assert_eq!(refused["statusCode"], if open { status } else { 401 }, "{name}: {refused}");
+
+        let output = sandbox.terminate().await;
+        let (log, errors) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+        let [line, second] = lines.as_slice() else { panic!("{name} wrote {log}") };
+        assert_eq!(line["request_id"], event.value()["requestContext"]["requestId"], "{line}");
+        assert_eq!(
+            (&line["route"], &line["status"], &line["outcome"]),
+            (&name.into(), &status.into(), &"ok".into())
+        );
+        assert!(line["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{line}");
+        let dealership = match name {
+            "health" | "clerk-webhook" => Value::Null,
+            _ => TESLA_OSLO.id.to_string().into(),
+        };
+        assert_eq!(line["dealership_id"], dealership, "{line}");
+        if !open {
+            assert_eq!(
+                (&second["status"], &second["outcome"]),
+                (&401.into(), &"unauthorized".into()),
+                "{second}"
+            );
+        }
+        for secret in secrets_of(&event, &answer, &settings) {
+            assert!(
+                !log.contains(&secret) && !errors.contains(&secret),
+                "{name}: {secret:?} in {log}{errors}"
+            );
+        }
+    }
+    assert!(requests.is_empty(), "{requests:?} for no function");
+}
+
+#[tokio::test]
+async fn a_missing_setting_is_named_and_nothing_starts() {
+    let world = World::empty().await;
+    let all = settings(&world).await;
+    let mut needed: Vec<_> =
+        ENDPOINTS.iter().map(|endpoint| (endpoint.route.name, endpoint.route.login.setting())).collect();
+    needed.extend([("get-lead", "CLERK_ISSUER"), ("get-lead", "CLERK_AUTHORIZED_PARTIES")]);
+    needed.push(("clerk-webhook", "CLERK_WEBHOOK_SECRETS"));
+    for (name, missing) in needed {
+        let mut settings = all.clone();
+        settings.remove(missing).unwrap();
+        let output = Sandbox::start(endpoint(name), &settings).await.end().await;
+        assert!(!output.status.success());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let readable = format!("Error: set {missing}, or {missing}_SECRET_ARN to the secret that holds it\n");
+        assert_eq!(errors, readable, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_whom_the_policies_do_not_bind_is_refused_at_the_start() {
+    let world = World::empty().await;
+    for login in Login::ALL {
+        let endpoint = ENDPOINTS.iter().find(|endpoint| endpoint.route.login == login).unwrap();
+        let mut settings = settings(&world).await;
+        settings.insert(login.setting().to_owned(), world.database.owner_url.clone());
+        let output = Sandbox::start(endpoint, &settings).await.end().await;
+        assert!(!output.status.success());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let (name, why) = (login.setting(), "the login user could bypass row-level security");
+        assert_eq!(errors, format!("Error: {name} cannot be used: {why}\n"));
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_sandbox_cleanly_and_with_it_its_connections() {
+    let world = World::seeded().await;
+    let proxy = Proxy::before(&world.database).await;
+    let world = world.through(proxy.port());
+    let settings = settings(&world).await;
+    for name in ["list-leads", "create-lead"] {
+        let (_, event) = requests().remove(name).unwrap();
+        let mut sandbox = Sandbox::start(endpoint(name), &settings).await;
+        sandbox.invoke(&event).await;
+        assert_eq!(proxy.open(), 1);
+        let output = sandbox.terminate().await;
+        assert!(output.status.success(), "{:?}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        timeout(PATIENCE, proxy.all_closed()).await.expect("the connection is still open");
+    }
+}

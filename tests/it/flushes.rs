@@ -1,0 +1,177 @@
+//! How often a request has to wait for the database, counted on the wire: the time that a dealership far from
+//! its database pays again and again.
+use std::collections::BTreeSet;
+
+use dev::clerk::ActiveOrganization;
+use dev::people::{KARI, TESLA_OSLO};
+use jiff::Timestamp;
+use serde_json::Value;
+use shared::db::{Login, connect_as_owner};
+
+use crate::clerk_webhook::delivery;
+use crate::support::proxy::Proxy;
+use crate::support::{ENDPOINTS, Event, World, event, kari, lead, nina, session_token};
+
+/// Each route's requests and their flushes once its sandbox is warm. One is the goal; a second one waits for a
+/// result of the first.
+const FLUSHES: [(&str, usize); 15] = [
+    ("clerk-webhook", 2),
+    ("clerk-webhook, delivered again", 2),
+    ("create-conversation", 1),
+    ("create-conversation, with a key", 1),
+    ("create-conversation, with the same key", 2),
+    ("create-lead", 1),
+    ("create-lead, with a key", 1),
+    ("create-lead, with the same key", 2),
+    ("delete-lead", 1),
+    ("form-webhook", 1),
+    ("get-lead", 1),
+    ("health", 1),
+    ("list-conversations", 1),
+    ("list-leads", 1),
+    ("patch-lead", 1),
+];
+
+/// One of each, about the seeded lead of this number.
+fn requests(n: u16) -> Vec<(&'static str, Event)> {
+    let by_kari = |name| event(name).by(&kari());
+    let about = |name| by_kari(name).id(lead(n));
+    let key = format!("key-{n}");
+    let clerk = delivery(&format!("msg_{n}"), event("clerk-webhook"));
+    let mut message: Value = serde_json::from_str(event("create-conversation").text()).unwrap();
+    message["lead_id"] = lead(n).to_string().into();
+    let message = by_kari("create-conversation").json(message).header("idempotency-key", &key);
+    let new = by_kari("create-lead").header("idempotency-key", &key);
+    vec![
+        ("clerk-webhook", clerk.clone()),
+        ("clerk-webhook, delivered again", clerk),
+        ("create-conversation", message.clone().without_header("idempotency-key")),
+        ("create-conversation, with a key", message.clone()),
+        ("create-conversation, with the same key", message),
+        ("create-lead", new.clone().without_header("idempotency-key")),
+        ("create-lead, with a key", new.clone()),
+        ("create-lead, with the same key", new),
+        ("get-lead", about("get-lead")),
+        ("list-conversations", about("list-conversations")),
+        ("list-leads", by_kari("list-leads")),
+        ("patch-lead", about("patch-lead")),
+        ("delete-lead", about("delete-lead")),
+        ("form-webhook", event("form-webhook").path("dealership_id", TESLA_OSLO.id)),
+        ("health", event("health")),
+    ]
+}
+
+struct Watched {
+    world: World,
+    proxy: Proxy,
+}
+
+impl Watched {
+    async fn new() -> Self {
+        let world = World::seeded().await;
+        let proxy = Proxy::before(&world.database).await;
+        Self { world: world.through(proxy.port()), proxy }
+    }
+
+    /// The flushes of a request that succeeds.
+    async fn flushes(&self, event: Event) -> usize {
+        let before = self.proxy.flushes();
+        let reply = self.world.send(event.clone()).await;
+        assert!(reply.status < 300, "{} {} {}", event.function, reply.status, reply.json);
+        self.proxy.flushes() - before
+    }
+}
+
+#[tokio::test]
+async fn a_warm_request_waits_for_the_database_once_or_for_a_result_that_it_needs() {
+    let watched = Watched::new().await;
+    for (_, request) in requests(1) {
+        watched.flushes(request).await;
+    }
+    let connections = watched.proxy.connections();
+    let mut counted = Vec::new();
+    for (name, request) in requests(2) {
+        counted.push((name, watched.flushes(request).await));
+    }
+    counted.sort_unstable();
+    assert_eq!(counted, FLUSHES);
+    assert_eq!(watched.proxy.connections(), connections, "a warm request opens no connection");
+}
+
+#[test]
+fn every_route_is_counted() {
+    let counted: BTreeSet<_> = requests(1).iter().map(|(_, event)| event.function).collect();
+    assert_eq!(counted, ENDPOINTS.iter().map(|endpoint| endpoint.route.name).collect());
+}
+
+#[tokio::test]
+async fn a_person_whom_only_the_token_knows_costs_two_flushes_more_and_only_once() {
+    let watched = Watched::new().await;
+    let organization = ActiveOrganization { id: TESLA_OSLO.clerk_org_id, role: "member", slug: "tesla-oslo" };
+    let newcomer = session_token("user_newcomer", Some(organization), Timestamp::now());
+    watched.flushes(event("list-leads").by(&kari())).await;
+    // Refused, provisioned, and then as for everybody.
+    assert_eq!(watched.flushes(event("list-leads").by(&newcomer)).await, 3);
+    assert_eq!(watched.flushes(event("list-leads").by(&newcomer)).await, 1);
+}
+
+#[tokio::test]
+async fn a_refused_request_never_reaches_the_database() {
+    let watched = Watched::new().await;
+    let (kari, nina) = (kari(), nina());
+    let nowhere = session_token(KARI.clerk_user_id, None, Timestamp::now());
+    let form = |name| event(name).path("dealership_id", TESLA_OSLO.id);
+    let refused = [
+        (401, event("list-leads")),
+        (401, event("list-leads").without_header("authorization")),
+        (401, event("clerk-webhook")),
+        (403, event("list-leads").by(&nowhere)),
+        (403, event("create-lead").by(&nina)),
+        (403, event("delete-lead").by(&nina)),
+        (400, event("list-leads/bad-cursor").by(&kari)),
+        (400, event("list-leads/bad-limit").by(&kari)),
+        (400, event("list-leads/unknown-parameter").by(&kari)),
+        (400, event("get-lead/not-a-uuid").by(&kari)),
+        (400, event("create-lead/not-json").by(&kari)),
+        (400, event("create-lead").by(&kari).header("idempotency-key", " ")),
+        (400, delivery("msg_1", event("clerk-webhook").body("{}"))),
+        (415, event("create-lead/wrong-content-type").by(&kari)),
+        (413, event("create-lead").by(&kari).body(&" ".repeat(64 * 1024 + 1))),
+        (422, event("create-lead/three-faults").by(&kari)),
+        (422, event("patch-lead/bad-email").by(&kari)),
+        (422, event("create-conversation/unknown-channel").by(&kari)),
+        (422, form("form-webhook/missing-contact")),
+        (202, form("form-webhook/honeypot")),
+    ];
+    for (status, event) in refused {
+        watched.world.send(event).await.expect(status);
+    }
+    assert_eq!((watched.proxy.connections(), watched.proxy.flushes()), (0, 0));
+}
+
+#[tokio::test]
+async fn the_counter_tells_waiting_from_sending_ahead() {
+    let world = World::empty().await;
+    let proxy = Proxy::before(&world.database).await;
+    let world = world.through(proxy.port());
+    let reader = Login::Reader.setting();
+    let (_, url) = world.variables().into_iter().find(|(name, _)| name == reader).unwrap();
+    let (client, _connection) = connect_as_owner(&url).await.unwrap();
+    assert!(proxy.connections() == 1 && proxy.flushes() >= 2, "logging in takes more than one flush");
+
+    let before = proxy.flushes();
+    for statement in ["begin", "select 1", "select 2", "commit"] {
+        client.batch_execute(statement).await.unwrap();
+    }
+    assert_eq!(proxy.flushes() - before, 4);
+
+    let before = proxy.flushes();
+    let (begin, first, second, commit) = tokio::join!(
+        client.batch_execute("begin"),
+        client.batch_execute("select 1"),
+        client.batch_execute("select 2"),
+        client.batch_execute("commit"),
+    );
+    begin.and(first).and(second).and(commit).unwrap();
+    assert_eq!(proxy.flushes() - before, 1);
+}
