@@ -32,8 +32,9 @@ fn binaries() -> &'static Path {
             "debug" => "dev",
             other => other,
         };
+        // With the tests' features, as they are already compiled: only the binaries are left to link.
         let built = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+            .args(["build", "--workspace", "--bins", "--tests", "--profile", profile, "--target-dir"])
             .arg(folder.parent().unwrap())
             .current_dir(dev::workspace())
             .status();
