@@ -29,8 +29,9 @@ begin
             null;
         end;
     end if;
-    -- Whoever migrates must be able to make functions in the gate's name; a superuser always can.
-    if not pg_has_role('norvalt_gate', 'member') then
+    -- Whoever migrates must be able to make functions in the gate's name. A superuser always can; from version 16
+    -- on, having made the role is not enough.
+    if not (select rolsuper from pg_roles where rolname = current_user) then
         grant norvalt_gate to current_user;
     end if;
 end $$;
