@@ -108,6 +108,27 @@ end $$;
 create trigger leads_before_update before update on leads
     for each row execute function leads_before_update();
 
+-- A lead is assigned to a member who is there: the foreign key holds for the removed ones as well, whose rows stay.
+-- Runs as the gate, for a writer sees no membership.
+set local role norvalt_gate;
+create function scope.check_assignee() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from public.memberships m
+                    where m.dealership_id = new.dealership_id and m.user_id = new.assigned_to and m.removed_at is null) then
+        raise exception 'the assignee is no member'
+            using errcode = 'foreign_key_violation', table = 'leads', constraint = 'leads_assigned_to_fkey';
+    end if;
+    return new;
+end $$;
+revoke execute on function scope.check_assignee from public;
+reset role;
+create trigger leads_assignee_of_new before insert on leads
+    for each row when (new.assigned_to is not null) execute function scope.check_assignee();
+create trigger leads_assignee_changed before update on leads
+    for each row when (new.assigned_to is not null and new.assigned_to is distinct from old.assigned_to)
+    execute function scope.check_assignee();
+
 alter table vehicles enable row level security;
 alter table vehicles force row level security;
 create policy vehicles_member on vehicles to norvalt_reader, norvalt_writer

@@ -132,3 +132,18 @@ async fn a_manager_gives_leads_to_members_of_the_dealership() {
     world.send(patch(4, json!({"assigned_to": NINA.id})).by(&ola())).await.expect(200);
     world.send(event("get-lead").id(lead(4)).by(&nina())).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_lead_is_not_given_to_somebody_who_has_left_and_stays_changeable_when_they_leave() {
+    let world = World::seeded().await;
+    world.send(patch(4, json!({"assigned_to": NINA.id})).by(&kari())).await.expect(200);
+    let leaves = "update memberships set removed_at = now() where user_id = $1";
+    world.owner().await.execute(leaves, &[&NINA.id]).await.unwrap();
+    world.send(patch(4, json!({"company": "Ny AS"})).by(&kari())).await.expect(200);
+
+    let refused = world.send(patch(1, json!({"assigned_to": NINA.id})).by(&kari())).await.expect(422);
+    assert_eq!(refused.fields(), ["assigned_to"]);
+    let new = json!({"source": "manual", "first_name": "Kari", "assigned_to": NINA.id});
+    let refused = world.send(event("create-lead").json(new).without_header("idempotency-key").by(&kari())).await;
+    assert_eq!(refused.expect(422).fields(), ["assigned_to"]);
+}
