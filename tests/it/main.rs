@@ -18,6 +18,7 @@ mod list_leads;
 mod migrations;
 mod outage;
 mod patch_lead;
+mod readme;
 mod routes;
 mod support;
 mod telemetry;

@@ -144,6 +144,7 @@ async fn a_lead_is_not_given_to_somebody_who_has_left_and_stays_changeable_when_
     let refused = world.send(patch(1, json!({"assigned_to": NINA.id})).by(&kari())).await.expect(422);
     assert_eq!(refused.fields(), ["assigned_to"]);
     let new = json!({"source": "manual", "first_name": "Kari", "assigned_to": NINA.id});
-    let refused = world.send(event("create-lead").json(new).without_header("idempotency-key").by(&kari())).await;
+    let refused =
+        world.send(event("create-lead").json(new).without_header("idempotency-key").by(&kari())).await;
     assert_eq!(refused.expect(422).fields(), ["assigned_to"]);
 }
