@@ -186,8 +186,8 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// PostgreSQL's DETAIL quotes the failing row, and its messages about invalid input (class 22) the input: that is
-/// a customer's data, so neither is told.
+/// PostgreSQL quotes invalid input in the message (class 22) and in the DETAIL, and a failing row there too where no
+/// row-level security is in force: that is a customer's data, so neither is told.
 fn describe(error: &(dyn Error + 'static)) -> String {
     let Some(refusal) = error.downcast_ref::<DbError>() else { return error.to_string() };
     let code = refusal.code().code();

@@ -58,6 +58,8 @@ async fn a_refused_row_is_not_in_the_log() {
             "leads_first_name_check",
         ),
         ("select first_name, 'Sigurd'::text::int from leads", "22P02"),
+        // What was wrong with it stands in the DETAIL.
+        ("select first_name, '{Sigurd'::text::json from leads", "22P02"),
     ] {
         let (status, log) = logged(sql).await;
         assert_eq!(status, 500, "{sql}: no request can do this, so it is our mistake");
