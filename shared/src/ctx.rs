@@ -46,7 +46,7 @@ impl Ctx<'_> {
                 "The token names no organization: choose one first.",
             ));
         };
-        if !permissions.iter().any(|permission| organization.role.has(*permission)) {
+        if !organization.role.has_any(permissions) {
             return Err(ApiError::forbidden("forbidden", "Your role does not allow this."));
         }
         Ok(Scope::member(self.database, claims, organization, self.is_read(), &self.dealership))

@@ -1,6 +1,8 @@
 //! What a role may do: one table, read by every route.
 use std::fmt;
 
+use crate::text_enum;
+
 /// A caller's role in the dealership, lowest first: a greater role has the greater rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -8,31 +10,69 @@ pub enum Role {
     SalesRep,
     /// Sees and edits every lead of the dealership.
     Manager,
-    /// Everything a manager may, and deleting.
+    /// Everything a manager may, and deleting, settings, billing and people.
     Admin,
 }
 
-/// Something a route may ask of the caller; the names are `resource:action`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Permission {
-    /// See every lead of the dealership.
-    LeadsViewAll,
-    /// See the leads assigned to oneself.
-    LeadsViewAssigned,
-    /// Create and change leads.
-    LeadsEdit,
-    /// Delete leads.
-    LeadsDelete,
+text_enum! {
+    /// Something a route may ask of the caller; the names are `resource:action`.
+    Permission {
+        /// See every lead of the dealership.
+        LeadsViewAll = "leads:view_all",
+        /// See the leads assigned to oneself.
+        LeadsViewAssigned = "leads:view_assigned",
+        /// Approve what waits for a person's word before it goes to a customer.
+        LeadsApprove = "leads:approve",
+        /// Create and change leads.
+        LeadsEdit = "leads:edit",
+        /// Delete leads.
+        LeadsDelete = "leads:delete",
+        /// Take leads out as a file.
+        LeadsExport = "leads:export",
+        /// See every workflow that runs.
+        WorkflowsViewAll = "workflows:view_all",
+        /// Stop a workflow.
+        WorkflowsCancel = "workflows:cancel",
+        /// Change the dealership's settings.
+        SettingsManage = "settings:manage",
+        /// See and change what the dealership pays for.
+        SettingsBilling = "settings:billing",
+        /// See the figures of the whole dealership.
+        AnalyticsViewAll = "analytics:view_all",
+        /// See one's own figures.
+        AnalyticsViewOwn = "analytics:view_own",
+        /// Invite, promote and remove people.
+        UsersManage = "users:manage",
+    }
 }
 
-use Permission::{LeadsDelete, LeadsEdit, LeadsViewAll, LeadsViewAssigned};
+use Permission::{
+    AnalyticsViewAll, AnalyticsViewOwn, LeadsApprove, LeadsDelete, LeadsEdit, LeadsExport, LeadsViewAll,
+    LeadsViewAssigned, SettingsBilling, SettingsManage, UsersManage, WorkflowsCancel, WorkflowsViewAll,
+};
 
-/// Who may do what. A permission that is not in a role's row is refused.
-const GRANTS: [(Role, &[Permission]); 3] = [
-    (Role::SalesRep, &[LeadsViewAssigned]),
-    (Role::Manager, &[LeadsViewAll, LeadsEdit]),
-    (Role::Admin, &[LeadsViewAll, LeadsEdit, LeadsDelete]),
+/// What an admin may: everything, and seeing all leads includes the assigned ones.
+const ADMIN: [Permission; 12] = [
+    LeadsViewAll,
+    LeadsApprove,
+    LeadsEdit,
+    LeadsDelete,
+    LeadsExport,
+    WorkflowsViewAll,
+    WorkflowsCancel,
+    SettingsManage,
+    SettingsBilling,
+    AnalyticsViewAll,
+    AnalyticsViewOwn,
+    UsersManage,
 ];
+
+/// What a manager may.
+const MANAGER: [Permission; 7] =
+    [LeadsViewAll, LeadsApprove, LeadsEdit, LeadsExport, WorkflowsViewAll, WorkflowsCancel, AnalyticsViewAll];
+
+/// What a sales rep may.
+const SALES_REP: [Permission; 2] = [LeadsViewAssigned, AnalyticsViewOwn];
 
 impl Role {
     /// Reads a role as Clerk spells it: `org:admin` (version 1 tokens, webhooks), `admin` (version 2 tokens).
@@ -59,10 +99,32 @@ impl Role {
         }
     }
 
+    /// What the role grants; whatever is not here is refused.
+    #[must_use]
+    pub const fn permissions(self) -> &'static [Permission] {
+        match self {
+            Self::SalesRep => &SALES_REP,
+            Self::Manager => &MANAGER,
+            Self::Admin => &ADMIN,
+        }
+    }
+
     /// Whether the role grants the permission.
     #[must_use]
     pub fn has(self, permission: Permission) -> bool {
-        GRANTS.iter().any(|(role, granted)| *role == self && granted.contains(&permission))
+        self.permissions().contains(&permission)
+    }
+
+    /// Whether the role grants at least one of them.
+    #[must_use]
+    pub fn has_any(self, permissions: &[Permission]) -> bool {
+        permissions.iter().any(|permission| self.has(*permission))
+    }
+
+    /// Whether the role grants every one of them.
+    #[must_use]
+    pub fn has_all(self, permissions: &[Permission]) -> bool {
+        permissions.iter().all(|permission| self.has(*permission))
     }
 }
 
@@ -72,28 +134,28 @@ impl fmt::Display for Role {
     }
 }
 
-impl Permission {
-    /// The permission's name, for a log line or an answer.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            LeadsViewAll => "leads:view_all",
-            LeadsViewAssigned => "leads:view_assigned",
-            LeadsEdit => "leads:edit",
-            LeadsDelete => "leads:delete",
-        }
-    }
-}
-
-impl fmt::Display for Permission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
+
+    const ROLES: [Role; 3] = [Role::Admin, Role::Manager, Role::SalesRep];
+    const ALL: [Permission; 13] = [
+        LeadsViewAll,
+        LeadsViewAssigned,
+        LeadsApprove,
+        LeadsEdit,
+        LeadsDelete,
+        LeadsExport,
+        WorkflowsViewAll,
+        WorkflowsCancel,
+        SettingsManage,
+        SettingsBilling,
+        AnalyticsViewAll,
+        AnalyticsViewOwn,
+        UsersManage,
+    ];
 
     #[test]
     fn clerks_spellings_map_to_our_roles() {
@@ -133,16 +195,53 @@ mod tests {
     }
 
     #[test]
-    fn the_permission_table() {
+    fn admin_has_12_permissions_manager_7_and_sales_rep_2() {
+        let mut table = String::new();
+        for permission in ALL {
+            let granted = ROLES.map(|role| if role.has(permission) { role.as_str() } else { "-" });
+            let _ = writeln!(
+                table,
+                "{:<20} {:<7} {:<9} {}",
+                permission.as_str(),
+                granted[0],
+                granted[1],
+                granted[2]
+            );
+        }
+        insta::assert_snapshot!(table, @r"
+        leads:view_all       admin   manager   -
+        leads:view_assigned  -       -         sales_rep
+        leads:approve        admin   manager   -
+        leads:edit           admin   manager   -
+        leads:delete         admin   -         -
+        leads:export         admin   manager   -
+        workflows:view_all   admin   manager   -
+        workflows:cancel     admin   manager   -
+        settings:manage      admin   -         -
+        settings:billing     admin   -         -
+        analytics:view_all   admin   manager   -
+        analytics:view_own   admin   -         sales_rep
+        users:manage         admin   -         -
+        ");
+        assert_eq!(ALL.map(Permission::as_str), Permission::NAMES, "a permission is missing here");
+        assert_eq!(ROLES.map(|role| role.permissions().len()), [12, 7, 2]);
+        let granted = ROLES.map(|role| ALL.into_iter().filter(|permission| role.has(*permission)).count());
+        assert_eq!(granted, [12, 7, 2], "a permission is granted twice, and another not at all");
+    }
+
+    #[test]
+    fn any_of_them_and_all_of_them() {
         let table = [
-            (LeadsViewAll, [false, true, true]),
-            (LeadsViewAssigned, [true, false, false]),
-            (LeadsEdit, [false, true, true]),
-            (LeadsDelete, [false, false, true]),
+            (&[LeadsEdit, LeadsDelete][..], (true, false)),
+            (&[LeadsEdit, LeadsViewAll], (true, true)),
+            (&[LeadsDelete, UsersManage], (false, false)),
+            (&[LeadsExport], (true, true)),
+            (&[LeadsViewAssigned], (false, false)),
+            (&[], (false, true)),
         ];
-        for (permission, expected) in table {
-            let granted = [Role::SalesRep, Role::Manager, Role::Admin].map(|role| role.has(permission));
-            assert_eq!(granted, expected, "{permission}");
+        for (permissions, expected) in table {
+            let manager = (Role::Manager.has_any(permissions), Role::Manager.has_all(permissions));
+            assert_eq!(manager, expected, "{permissions:?}");
         }
     }
 }
