@@ -5,6 +5,7 @@
 
 mod accepted;
 mod configuration;
+mod custom_permissions;
 mod keys;
 mod refused;
 

@@ -2,6 +2,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::custom_permissions;
 use super::error::Rejection;
 use super::permissions::Role;
 use super::token::{Object, object, present};
@@ -80,8 +81,8 @@ impl TryFrom<u64> for Seconds {
 }
 
 /// Judges a verified payload at `now`, in seconds since 1970.
-pub(super) fn check(payload: &[u8], expected: &Expected, now: i64) -> Result<Claims, Rejection> {
-    let payload: Payload = object(payload)?;
+pub(super) fn check(json: &[u8], expected: &Expected, now: i64) -> Result<Claims, Rejection> {
+    let payload: Payload = object(json)?;
     if payload.iss.as_ref() != Some(&expected.issuer) {
         return Err(Rejection::Issuer);
     }
@@ -99,7 +100,7 @@ pub(super) fn check(payload: &[u8], expected: &Expected, now: i64) -> Result<Cla
         user_id,
         session_id,
         issued_at: payload.iat.0,
-        organization: payload.organization()?,
+        organization: payload.organization(json)?,
         actor: payload.actor()?,
     })
 }
@@ -119,20 +120,21 @@ impl Payload {
     }
 
     /// The active organization: `o` in version 2, `org_*` in version 1, never a mixture.
-    fn organization(&self) -> Result<Option<Organization>, Rejection> {
-        let (org_id, slug, role) = if self.v.as_ref().and_then(Value::as_u64) == Some(2) {
+    fn organization(&self, json: &[u8]) -> Result<Option<Organization>, Rejection> {
+        let (org_id, slug, role, custom_permissions) = if self.v.as_ref().and_then(Value::as_u64) == Some(2) {
             let Some(Object(o)) = &self.o else { return Ok(None) };
-            (&o.id, &o.slg, &o.rol)
+            (&o.id, &o.slg, &o.rol, custom_permissions::version_2(json))
         } else {
             if self.org_id.is_none() {
                 return Ok(None);
             }
-            (&self.org_id, &self.org_slug, &self.org_role)
+            (&self.org_id, &self.org_slug, &self.org_role, custom_permissions::version_1(json))
         };
         Ok(Some(Organization {
             id: id(org_id.as_deref(), "org_").ok_or(Rejection::Organization)?,
             slug: slug.clone(),
             role: Role::from_clerk(role.as_deref()),
+            custom_permissions,
         }))
     }
 

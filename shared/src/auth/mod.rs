@@ -5,12 +5,14 @@
 //! | `token` | shape and header, before any key is looked up |
 //! | `jwks`, `fetch` | the issuer's keys and how they are had |
 //! | `claims` | what a correctly signed token must say |
+//! | `custom_permissions` | what a token says beside the role, which grants nothing |
 //! | `permissions` | roles and the permission table |
 //! | `error` | why a token is refused |
 //!
 //! The checks follow Clerk's manual JWT verification guide and its back-end SDK, and are stricter where those
 //! leave a choice: the issuer is pinned, `azp` is required, only RS256 is taken. Nothing of a token is logged.
 mod claims;
+mod custom_permissions;
 mod error;
 mod fetch;
 mod jwks;
@@ -73,6 +75,8 @@ pub struct Organization {
     pub slug: Option<String>,
     /// The role in the organization when the token was issued, up to a minute ago.
     pub role: Role,
+    /// What the dealership's own roles allow at Clerk, such as `org:teams:read`: to show, never to decide by.
+    pub custom_permissions: Vec<String>,
 }
 
 /// Verifies Clerk session tokens; one per process, shared by concurrent requests.

@@ -21,7 +21,7 @@ type Bound<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 /// Who the statements run for; each kind has its own gate function in `migrations/V0004__gate.sql`.
 enum Entry {
     /// A member of a dealership, by verified claims.
-    Member { claims: Claims, organization: Organization, role: &'static str },
+    Member { claims: Box<Claims>, organization: Organization, role: &'static str },
     /// The public form of a dealership.
     Intake(Uuid),
     /// Clerk's webhooks.
@@ -47,6 +47,7 @@ impl<'a> Scope<'a> {
         dealership: &'a OnceLock<Uuid>,
     ) -> Self {
         let role = organization.role.as_str();
+        let claims = Box::new(claims);
         Self::new(database, Entry::Member { claims, organization, role }, read_only, dealership)
     }
 

@@ -9,8 +9,12 @@ use super::*;
 async fn a_version_2_token_tells_user_session_organization_and_role() {
     let bench = Bench::new().await;
     let claims = bench.verify(&bench.token(|_| ())).await.unwrap();
-    let organization =
-        Organization { id: "org_oslo".into(), slug: Some("tesla-oslo".into()), role: Role::Admin };
+    let organization = Organization {
+        id: "org_oslo".into(),
+        slug: Some("tesla-oslo".into()),
+        role: Role::Admin,
+        custom_permissions: Vec::new(),
+    };
     assert_eq!(
         claims,
         Claims {
