@@ -176,6 +176,12 @@ create policy webhook_inbox_provisioner on webhook_inbox to norvalt_provisioner
 grant select, insert, update on dealerships, users, memberships to norvalt_provisioner, norvalt_gate;
 grant select, insert on webhook_inbox to norvalt_provisioner;
 
+-- The reader tells a member who they are and where: these columns and no more. The policies show the member's own
+-- dealership and the people of it, whom the policy of users finds through their memberships.
+grant select (id, clerk_org_id, name, slug, subscription_tier, subscription_status) on dealerships to norvalt_reader;
+grant select (id, clerk_user_id, first_name, last_name, email) on users to norvalt_reader;
+grant select (dealership_id, user_id) on memberships to norvalt_reader;
+
 -- The gate: the only ways into a scope, and the only functions that see past the policies. They run as
 -- norvalt_gate, name every object in full and take nothing but verified claims (or, for the public form,
 -- the dealership's id). A refusal raises, which aborts the transaction: the statement pipelined behind it

@@ -33,12 +33,25 @@ pub struct Ctx<'a> {
 }
 
 impl Ctx<'_> {
-    /// The scope of the calling member, who needs one of `permissions`. Verifies the session token and touches
-    /// no database.
+    /// The scope of the calling member, who needs one of `permissions`: at least one is named, or it does not
+    /// compile. Verifies the session token and touches no database.
     ///
     /// # Errors
     /// 401 without a good token, 403 without a dealership or permission, 503 when Clerk's keys cannot be had.
-    pub async fn member(&self, permissions: &[Permission]) -> Result<Scope<'_>, ApiError> {
+    pub async fn member<const N: usize>(&self, permissions: &[Permission; N]) -> Result<Scope<'_>, ApiError> {
+        const { assert!(N > 0, "a route for every member calls any_member") };
+        let scope = self.any_member().await?;
+        if !permissions.iter().any(|permission| scope.has(*permission)) {
+            return Err(ApiError::forbidden("forbidden", "Your role does not allow this."));
+        }
+        Ok(scope)
+    }
+
+    /// The scope of the calling member, whatever their role: for what every member may know.
+    ///
+    /// # Errors
+    /// As [`Ctx::member`], without the permission.
+    pub async fn any_member(&self) -> Result<Scope<'_>, ApiError> {
         let claims = self.claims().await?;
         let Some(organization) = claims.organization.clone() else {
             return Err(ApiError::forbidden(
@@ -46,9 +59,6 @@ impl Ctx<'_> {
                 "The token names no organization: choose one first.",
             ));
         };
-        if !organization.role.has_any(permissions) {
-            return Err(ApiError::forbidden("forbidden", "Your role does not allow this."));
-        }
         Ok(Scope::member(self.database, claims, organization, self.is_read(), &self.dealership))
     }
 

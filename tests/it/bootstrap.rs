@@ -119,6 +119,7 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
         (200, event("health")),
         (200, by_kari("list-conversations").id(lead(1))),
         (200, by_kari("list-leads")),
+        (200, by_kari("me")),
         (200, by_kari("patch-lead").id(lead(1))),
     ];
     requests.map(|(status, event)| (event.function, (status, event))).into()

@@ -14,7 +14,7 @@ use crate::support::{ENDPOINTS, Event, World, event, kari, lead, nina, session_t
 
 /// Each route's requests and their flushes once its sandbox is warm. One is the goal; a second one waits for a
 /// result of the first.
-const FLUSHES: [(&str, usize); 15] = [
+const FLUSHES: [(&str, usize); 16] = [
     ("clerk-webhook", 2),
     ("clerk-webhook, delivered again", 2),
     ("create-conversation", 1),
@@ -29,6 +29,7 @@ const FLUSHES: [(&str, usize); 15] = [
     ("health", 1),
     ("list-conversations", 1),
     ("list-leads", 1),
+    ("me", 1),
     ("patch-lead", 1),
 ];
 
@@ -54,6 +55,7 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
         ("get-lead", about("get-lead")),
         ("list-conversations", about("list-conversations")),
         ("list-leads", by_kari("list-leads")),
+        ("me", by_kari("me")),
         ("patch-lead", about("patch-lead")),
         ("delete-lead", about("delete-lead")),
         ("form-webhook", event("form-webhook").path("dealership_id", TESLA_OSLO.id)),

@@ -15,6 +15,7 @@ mod health;
 mod isolation;
 mod list_conversations;
 mod list_leads;
+mod me;
 mod migrations;
 mod outage;
 mod patch_lead;

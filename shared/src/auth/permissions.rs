@@ -89,6 +89,12 @@ impl Role {
         }
     }
 
+    /// Reads a role as the database spells it; what it does not know has the least privilege.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        [Self::Admin, Self::Manager].into_iter().find(|role| role.as_str() == name).unwrap_or(Self::SalesRep)
+    }
+
     /// The role as the database and the API spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -191,6 +197,14 @@ mod tests {
         assert_eq!(names, ["sales_rep", "manager", "admin"]);
         for role in [Role::SalesRep, Role::Manager, Role::Admin] {
             assert!(role == Role::SalesRep || Role::from_clerk(Some(role.as_str())) == role, "{role}");
+            assert_eq!(Role::from_name(role.as_str()), role);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_role_is_the_least() {
+        for name in ["", "Admin", "org:admin", " manager", "owner"] {
+            assert_eq!(Role::from_name(name), Role::SalesRep, "{name:?}");
         }
     }
 

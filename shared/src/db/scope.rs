@@ -69,6 +69,15 @@ impl<'a> Scope<'a> {
         matches!(&self.entry, Entry::Member { organization, .. } if organization.role.has(permission))
     }
 
+    /// What the calling member's token says beside the role, for display: it grants nothing.
+    #[must_use]
+    pub fn custom_permissions(&self) -> &[String] {
+        match &self.entry {
+            Entry::Member { organization, .. } => &organization.custom_permissions,
+            Entry::Intake(_) | Entry::Provisioning => &[],
+        }
+    }
+
     /// The one-statement door: `BEGIN`, the scope, the statement and `COMMIT` in one network flush.
     /// Nothing is done before all four succeeded. A caller the database has not seen yet is provisioned from
     /// the verified claims and the statement repeated; a read is repeated once over a broken connection.

@@ -47,6 +47,7 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         health,
         list_conversations,
         list_leads,
+        me,
         patch_lead,
     ]
     .into();
