@@ -1,5 +1,6 @@
 //! The local stack behind `cargo dev`, and the PostgreSQL that the tests bring up.
 pub mod clerk;
+pub mod clerk_event;
 pub mod database;
 pub mod environment;
 pub mod logins;

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use dev::clerk_event::{self, ClerkEvent};
 use dev::database::{self, bring_up_to_date, local_passwords, reach};
 use dev::postgres::Binaries;
 use dev::stack::{self, Up};
@@ -29,6 +30,8 @@ struct Arguments {
 enum Task {
     /// Print a session token
     Token(TokenOf),
+    /// Post an event of Clerk's to the running stack, signed as Clerk signs it
+    ClerkEvent(ClerkEvent),
     /// Open psql on the local database
     Psql {
         /// The database user: owner, reader, writer, provisioner or intake
@@ -72,6 +75,7 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
     match arguments.task {
         None => stack::up(&arguments.up, program).await?,
         Some(Task::Token(of)) => println!("{}", mint(&of)?),
+        Some(Task::ClerkEvent(event)) => return post(&event).await,
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Migrate { url: Some(url) }) => {
             report(&bring_up_to_date(&url, &logins::from_environment()?).await?)
@@ -81,6 +85,12 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::Env) => env()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn post(event: &ClerkEvent) -> Result<ExitCode> {
+    let delivery = clerk_event::post(event).await?;
+    println!("{} {}\n{}", delivery.id, delivery.status, delivery.body);
+    Ok(if delivery.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn psql(user: &str, arguments: &[OsString]) -> Result<ExitCode> {

@@ -1,0 +1,146 @@
+//! A webhook of Clerk's: a sample, signed as Svix signs and posted to the running stack.
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use reqwest::{Client, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::Sha256;
+use uuid::Uuid;
+
+use crate::state::{Lock, State};
+
+/// How long Svix waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Which event to post.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClerkEvent {
+    /// Clerk's event as JSON, or a file of events/clerk-webhook, whose body is taken
+    pub file: PathBuf,
+    /// The message's id, a fresh one unless it is given: the same id again is a second delivery
+    #[arg(long)]
+    pub id: Option<String>,
+}
+
+/// What the stack answered.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message's id.
+    pub id: String,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// The answer's body.
+    pub body: String,
+}
+
+/// Posts the event to the running stack, signed with its secret.
+///
+/// # Errors
+/// When the file has no event, or the stack does not run or does not answer. A refusal is no error.
+pub async fn post(event: &ClerkEvent) -> Result<Delivery> {
+    let file = event.file.display();
+    let text = fs::read_to_string(&event.file).with_context(|| format!("read {file}"))?;
+    let payload = payload(&text).with_context(|| format!("{file} has no event of Clerk's"))?;
+    let state = State::load()?;
+    ensure!(Lock::is_taken()?, "the stack is not running: start it with `cargo dev`");
+
+    let id = event.id.clone().unwrap_or_else(|| format!("msg_{}", Uuid::new_v4().simple()));
+    let timestamp = Timestamp::now().as_second().to_string();
+    let url = format!("http://127.0.0.1:{}/webhooks/clerk", state.port);
+    // A proxy, if the machine has one, knows nothing of our ports.
+    let request = Client::builder().no_proxy().timeout(TIMEOUT).build()?.post(&url);
+    let request = request.header("content-type", "application/json").header("svix-id", &id);
+    let request = request.header("svix-signature", sign(&state.webhook_secret, &id, &timestamp, &payload)?);
+    let answer = request.header("svix-timestamp", timestamp).body(payload).send().await;
+    let answer = answer.with_context(|| format!("nothing answers at {url}: is the stack still starting?"))?;
+    Ok(Delivery { id, status: answer.status(), body: answer.text().await? })
+}
+
+/// What a file of `events/` holds beside the body does not matter here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    body: String,
+    is_base64_encoded: bool,
+}
+
+/// The bytes that Clerk would send: the text itself, or the body of a function URL's event.
+fn payload(text: &str) -> Result<Vec<u8>> {
+    let json: Value = serde_json::from_str(text)?;
+    let payload = match json.get("requestContext") {
+        None => text.as_bytes().to_vec(),
+        Some(_) => match File::deserialize(&json)? {
+            File { body, is_base64_encoded: true } => STANDARD.decode(body)?,
+            File { body, is_base64_encoded: false } => body.into_bytes(),
+        },
+    };
+    let event: Value = serde_json::from_slice(&payload)?;
+    ensure!(event["type"].is_string(), "there is no type in it");
+    Ok(payload)
+}
+
+/// The signature of the Standard Webhooks specification: HMAC-SHA256 over `{id}.{timestamp}.{payload}`.
+fn sign(secret: &str, id: &str, timestamp: &str, payload: &[u8]) -> Result<String> {
+    let key = STANDARD.decode(secret.trim_start_matches("whsec_")).context("decode the webhook secret")?;
+    let mac = Hmac::<Sha256>::new_from_slice(&key)?.chain_update(format!("{id}.{timestamp}."));
+    Ok(format!("v1,{}", STANDARD.encode(mac.chain_update(payload).finalize().into_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_signature_is_as_svix_makes_it() {
+        // A vector of Svix's own documentation.
+        let (secret, id) = ("whsec_plJ3nmyCDGBKInavdOK15jsl", "msg_loFOjxBNrRLzqYUf");
+        let payload = br#"{"event_type":"ping","data":{"success":true}}"#;
+        let signature = sign(secret, id, "1731705121", payload).unwrap();
+        assert_eq!(signature, "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=");
+    }
+
+    #[test]
+    fn every_sample_has_an_event() {
+        let folder = crate::workspace().join("events/clerk-webhook");
+        let mut names = Vec::new();
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let event: Value =
+                serde_json::from_slice(&payload(&fs::read_to_string(&path).unwrap()).unwrap()).unwrap();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if name.contains('.') {
+                assert_eq!(event["type"], name);
+            }
+            names.push(name);
+        }
+        assert!(names.len() >= 10 && names.contains(&"base64-body".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn clerks_own_json_is_sent_byte_by_byte() {
+        let text = "{ \"type\": \"user.created\",\n  \"data\": {\"first_name\": \"Åse\"} }\n";
+        assert_eq!(payload(text).unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn a_file_without_an_event_is_refused() {
+        let file = |body: &str, is_base64_encoded: bool| {
+            json!({"requestContext": {}, "body": body, "isBase64Encoded": is_base64_encoded}).to_string()
+        };
+        for text in ["", "hello", "[]", "{}", r#"{"type":1}"#, r#"{"requestContext":{}}"#] {
+            assert!(payload(text).is_err(), "{text}");
+        }
+        for text in [file("first_name=Kari", false), file("no base64!", true), file("{}", false)] {
+            assert!(payload(&text).is_err(), "{text}");
+        }
+    }
+}
