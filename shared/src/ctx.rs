@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::auth::{Claims, Permission, TokenError, Verifier};
+use crate::auth::{Claims, Organization, Permission, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config::StartupError;
 use crate::db::{Database, Row, Scope, ping_outside_any_scope};
@@ -40,11 +40,11 @@ impl Ctx<'_> {
     /// 401 without a good token, 403 without a dealership or permission, 503 when Clerk's keys cannot be had.
     pub async fn member<const N: usize>(&self, permissions: &[Permission; N]) -> Result<Scope<'_>, ApiError> {
         const { assert!(N > 0, "a route for every member calls any_member") };
-        let scope = self.any_member().await?;
-        if !permissions.iter().any(|permission| scope.has(*permission)) {
+        let (claims, organization) = self.caller().await?;
+        if !organization.role.has_any(permissions) {
             return Err(ApiError::forbidden("forbidden", "Your role does not allow this."));
         }
-        Ok(scope)
+        Ok(self.scope(claims, organization))
     }
 
     /// The scope of the calling member, whatever their role: for what every member may know.
@@ -52,14 +52,8 @@ impl Ctx<'_> {
     /// # Errors
     /// As [`Ctx::member`], without the permission.
     pub async fn any_member(&self) -> Result<Scope<'_>, ApiError> {
-        let claims = self.claims().await?;
-        let Some(organization) = claims.organization.clone() else {
-            return Err(ApiError::forbidden(
-                "no_organization",
-                "The token names no organization: choose one first.",
-            ));
-        };
-        Ok(Scope::member(self.database, claims, organization, self.is_read(), &self.dealership))
+        let (claims, organization) = self.caller().await?;
+        Ok(self.scope(claims, organization))
     }
 
     /// The scope of a dealership's public form: it can insert, and see nothing.
@@ -199,6 +193,22 @@ impl Ctx<'_> {
         };
         let request_hash = Sha256::digest(self.body()?).to_vec();
         Ok(Idempotency { key: Some(key.as_str().to_owned()), request_hash })
+    }
+
+    /// The verified caller and the dealership they have chosen.
+    async fn caller(&self) -> Result<(Claims, Organization), ApiError> {
+        let claims = self.claims().await?;
+        match claims.organization.clone() {
+            Some(organization) => Ok((claims, organization)),
+            None => Err(ApiError::forbidden(
+                "no_organization",
+                "The token names no organization: choose one first.",
+            )),
+        }
+    }
+
+    fn scope(&self, claims: Claims, organization: Organization) -> Scope<'_> {
+        Scope::member(self.database, claims, organization, self.is_read(), &self.dealership)
     }
 
     /// The verified caller.
