@@ -114,6 +114,14 @@ impl Ctx<'_> {
         }
     }
 
+    /// For a route that has no query parameters.
+    ///
+    /// # Errors
+    /// 400 with every parameter that is there all the same.
+    pub fn no_query(&self) -> Result<(), ApiError> {
+        self.query().map(|NoQuery {}| ())
+    }
+
     /// The JSON body as `T`.
     ///
     /// # Errors
@@ -246,6 +254,10 @@ impl Ctx<'_> {
         value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 }
+
+#[derive(Deserr)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+struct NoQuery {}
 
 /// What makes a creating POST safe to repeat.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod catalog;
 mod clerk_webhook;
+mod conventions;
 mod create_conversation;
 mod create_lead;
 mod delete_lead;

@@ -23,6 +23,7 @@ const SQL: &str = "
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsDelete]).await?;
     let id = ctx.path_id("id")?;
+    ctx.no_query()?;
     let rows = scope.query(SQL, &[&id, &ctx.if_match()]).await?;
     let row = rows.first().ok_or_else(ApiError::not_found)?;
     if row.try_get("changed")? { Ok(Answer::no_content()) } else { Err(ApiError::precondition_failed()) }

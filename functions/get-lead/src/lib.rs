@@ -17,6 +17,7 @@ const SQL: &str = concat!(select_lead!("leads"), " where l.id = $1 and l.deleted
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
     let id = ctx.path_id("id")?;
+    ctx.no_query()?;
     let rows = scope.query(SQL, &[&id]).await?;
     let lead = Lead::try_from(rows.first().ok_or_else(ApiError::not_found)?)?;
     Ok(Answer::ok(&lead)?.etag(lead.version))

@@ -50,6 +50,7 @@ struct Dealership {
 /// The caller, for any member.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.any_member().await?;
+    ctx.no_query()?;
     let rows = scope.query(SQL, &[]).await?;
     let row = rows.first().ok_or_else(ApiError::not_found)?;
     let role = Role::from_name(row.try_get("role")?);

@@ -66,6 +66,7 @@ const SQL: &str = concat!(
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?;
     let id = ctx.path_id("id")?;
+    ctx.no_query()?;
     let patch: LeadPatch = ctx.json()?;
 
     let patch = serde_json::to_value(patch).map_err(ApiError::internal)?;
