@@ -83,6 +83,8 @@ create table dealerships (
     subscription_status text not null default 'active',
     -- The timestamp of the newest Clerk event applied, in ms; 0 for a row that only a token vouches for.
     clerk_version bigint not null default 0,
+    -- The same for the copies in a membership's events, which fill a row without an event of its own.
+    embedded_version bigint not null default 0,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     deleted_at timestamptz,
@@ -103,6 +105,7 @@ create table users (
     first_name text,
     last_name text,
     clerk_version bigint not null default 0,
+    embedded_version bigint not null default 0,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     deleted_at timestamptz,
@@ -123,8 +126,16 @@ create table memberships (
     created_at timestamptz not null default now(),
     -- A tombstone: the row stays, so that a token issued before the removal cannot bring it back.
     removed_at timestamptz,
+    -- The iat of the token that last made or revived the row: a removal before it is of an earlier membership.
+    confirmed_at timestamptz,
+    -- The newest removal, in ms, of another membership than the row's: nothing older brings a removed row back.
+    left_version bigint not null default 0,
+    -- The earliest membership of the two that Clerk told of, in ms: it decides who was first.
+    joined_version bigint,
+    -- Clerk named no role, or the legacy basic_member: the first member is the admin, the others sales reps.
+    role_is_presumed boolean not null default false,
     constraint memberships_pkey primary key (dealership_id, user_id),
-    constraint memberships_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint memberships_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
     constraint memberships_user_fkey foreign key (user_id) references users (id),
     constraint memberships_role_check check (role in ('admin', 'manager', 'sales_rep'))
 );
@@ -133,11 +144,29 @@ create index memberships_user_idx on memberships (user_id);
 create table webhook_inbox (
     provider text not null,
     message_id text not null,
-    event_type text not null,
-    payload jsonb not null,
+    event_type text,
+    payload jsonb,
     received_at timestamptz not null default now(),
+    outcome text not null default 'applied',
+    occurred_at timestamptz,
+    -- Whom it is about, so that a deleted person can be forgotten here too.
+    clerk_user_id text,
+    -- As it came, when it is malformed.
+    body text,
     constraint webhook_inbox_pkey primary key (provider, message_id),
-    constraint webhook_inbox_provider_check check (provider in ('clerk'))
+    constraint webhook_inbox_provider_check check (provider in ('clerk')),
+    constraint webhook_inbox_outcome_check check (outcome in ('applied', 'ignored', 'malformed'))
+);
+create index webhook_inbox_user_idx on webhook_inbox (clerk_user_id);
+create index webhook_inbox_malformed_idx on webhook_inbox (received_at) where outcome = 'malformed';
+
+-- What Clerk has deleted, by its own id: organizations, users and memberships. Nothing brings one back, and the
+-- id outlives the row, so that a message replayed after the purge makes nothing new.
+create table clerk_tombstones (
+    clerk_id text not null,
+    deleted_at timestamptz not null,
+    constraint clerk_tombstones_pkey primary key (clerk_id),
+    constraint clerk_tombstones_clerk_id_check check (clerk_id ~ '^(org|user|orgmem)_')
 );
 
 alter table dealerships enable row level security;
@@ -174,7 +203,18 @@ create policy webhook_inbox_provisioner on webhook_inbox to norvalt_provisioner
     using ((select scope.is_provisioning())) with check ((select scope.is_provisioning()));
 
 grant select, insert, update on dealerships, users, memberships to norvalt_provisioner, norvalt_gate;
-grant select, insert on webhook_inbox to norvalt_provisioner;
+alter table clerk_tombstones enable row level security;
+alter table clerk_tombstones force row level security;
+create policy clerk_tombstones_provisioner on clerk_tombstones to norvalt_provisioner
+    using ((select scope.is_provisioning())) with check ((select scope.is_provisioning()));
+create policy clerk_tombstones_gate on clerk_tombstones to norvalt_gate using (true) with check (true);
+
+grant select, insert on clerk_tombstones to norvalt_provisioner, norvalt_gate;
+grant select, insert, update (payload) on webhook_inbox to norvalt_provisioner;
+grant delete on dealerships to norvalt_gate;
+-- Who wrote a message is shown by name, also after they have left.
+grant select (id, first_name, last_name) on users to norvalt_reader, norvalt_writer;
+grant select (dealership_id, user_id, removed_at) on memberships to norvalt_reader, norvalt_writer;
 
 -- The reader tells a member who they are and where: these columns and no more. The policies show the member's own
 -- dealership and the people of it, whom the policy of users finds through their memberships.
@@ -194,6 +234,11 @@ set local role norvalt_gate;
 create function scope.role_rank(name text) returns integer language sql immutable parallel safe
     return case name when 'admin' then 3 when 'manager' then 2 when 'sales_rep' then 1 else 0 end;
 
+-- Until the transaction ends, whatever else is about this organization or person waits. Whoever locks both locks
+-- the organization first.
+create function scope.lock_clerk_id(clerk_id text) returns void language sql volatile
+    return pg_advisory_xact_lock(hashtextextended(clerk_id, 0));
+
 -- Enters the scope of a member, if the membership lives. `issued_at` is the token's iat in seconds.
 -- Returns the dealership, for the log.
 create function scope.enter_member(org text, person text, token_role text, issued_at bigint) returns uuid
@@ -202,7 +247,7 @@ declare
     member record;
 begin
     select d.id as dealership_id, d.subscription_status, d.deleted_at,
-           m.user_id, m.role, m.role_at, m.removed_at
+           m.user_id, m.role, m.role_at, m.removed_at, u.deleted_at as person_deleted_at
       into member
       from public.dealerships d
       left join public.users u on u.clerk_user_id = person
@@ -211,6 +256,8 @@ begin
 
     if member.deleted_at is not null or member.subscription_status = 'suspended' then
         raise exception 'dealership suspended' using errcode = 'NV004';
+    elsif member.person_deleted_at is not null then
+        raise exception 'person deleted' using errcode = 'NV002';
     elsif member.user_id is null then
         raise exception 'member not known yet' using errcode = 'NV001';
     elsif member.removed_at is not null and issued_at > extract(epoch from member.removed_at) then
@@ -234,9 +281,19 @@ end $$;
 -- Just-in-time provisioning: a session token can arrive before Clerk's webhook. Version 0 lets the
 -- webhook, whatever its timestamp, still fill the rows in. A membership that was removed comes back only
 -- for a token issued after the removal, and a role changes only for a token issued after the role was set.
+-- Nothing is made against a tombstone. Without a token_role the token names none: that is no assertion, and
+-- whatever Clerk's events say stands.
 create function scope.provision(org text, org_slug text, person text, token_role text, issued_at bigint) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    perform scope.lock_clerk_id(org);
+    perform scope.lock_clerk_id(person);
+    if exists (select from public.clerk_tombstones where clerk_id = org) then
+        raise exception 'dealership deleted' using errcode = 'NV004';
+    elsif exists (select from public.clerk_tombstones where clerk_id = person) then
+        raise exception 'person deleted' using errcode = 'NV002';
+    end if;
+
     insert into public.dealerships (clerk_org_id, name, slug)
     values (org, coalesce(org_slug, org), org_slug)
     on conflict on constraint dealerships_clerk_org_id_key do nothing;
@@ -244,15 +301,21 @@ begin
     insert into public.users (clerk_user_id) values (person)
     on conflict on constraint users_clerk_user_id_key do nothing;
 
-    insert into public.memberships as m (dealership_id, user_id, role, role_at)
-    select d.id, u.id, token_role, to_timestamp(issued_at)
+    insert into public.memberships as m (dealership_id, user_id, role, role_at, role_is_presumed, confirmed_at)
+    select d.id, u.id, coalesce(token_role, 'sales_rep'),
+           to_timestamp(case when token_role is null then 0 else issued_at end), token_role is null,
+           to_timestamp(issued_at)
       from public.dealerships d, public.users u
      where d.clerk_org_id = org and u.clerk_user_id = person
        and d.deleted_at is null and u.deleted_at is null
     on conflict on constraint memberships_pkey do update
-       set role = excluded.role, role_at = excluded.role_at, removed_at = null,
+       set role = case when excluded.role_at > m.role_at then excluded.role else m.role end,
+           role_is_presumed = case when excluded.role_at > m.role_at then excluded.role_is_presumed
+                                   else m.role_is_presumed end,
+           role_at = greatest(excluded.role_at, m.role_at),
+           confirmed_at = greatest(excluded.confirmed_at, m.confirmed_at), removed_at = null,
            clerk_membership_id = case when m.removed_at is null then m.clerk_membership_id end
-     where excluded.role_at > greatest(m.role_at, m.removed_at);
+     where m.removed_at is null and excluded.role_at > m.role_at or excluded.confirmed_at > m.removed_at;
 end $$;
 
 -- Enters the scope of a public form: inserts for one dealership, and nothing to see.
@@ -275,10 +338,26 @@ begin
     return null;
 end $$;
 
-revoke execute on function scope.enter_member, scope.provision, scope.enter_intake, scope.enter_provisioning from public;
+-- The grace period is over: removes the dealerships deleted before then with all that is theirs, and says how many.
+-- The tombstones stay.
+create function scope.purge(before timestamptz) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    purged bigint;
+begin
+    insert into public.clerk_tombstones (clerk_id, deleted_at)
+    select clerk_org_id, deleted_at from public.dealerships where deleted_at < before
+    on conflict do nothing;
+    delete from public.dealerships where deleted_at < before;
+    get diagnostics purged = row_count;
+    return purged;
+end $$;
+
+revoke execute on function scope.enter_member, scope.provision, scope.enter_intake, scope.enter_provisioning,
+    scope.lock_clerk_id, scope.purge from public;
 grant execute on function scope.enter_member, scope.provision to norvalt_reader, norvalt_writer;
 grant execute on function scope.enter_intake to norvalt_intake;
-grant execute on function scope.enter_provisioning to norvalt_provisioner;
+grant execute on function scope.enter_provisioning, scope.lock_clerk_id, scope.purge to norvalt_provisioner;
 
 reset role;
 
@@ -299,7 +378,7 @@ create table vehicles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint vehicles_pkey primary key (dealership_id, id),
-    constraint vehicles_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint vehicles_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
     constraint vehicles_vin_key unique (dealership_id, vin),
     constraint vehicles_condition_check check (condition in ('new', 'used', 'demo')),
     constraint vehicles_status_check check (status in ('available', 'reserved', 'sold')),
@@ -342,7 +421,7 @@ create table leads (
     updated_at timestamptz not null default now(),
     deleted_at timestamptz,
     constraint leads_pkey primary key (dealership_id, id),
-    constraint leads_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint leads_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
     constraint leads_assigned_to_fkey foreign key (dealership_id, assigned_to) references memberships (dealership_id, user_id),
     constraint leads_vehicle_fkey foreign key (dealership_id, vehicle_id) references vehicles (dealership_id, id),
     constraint leads_source_check check (source in ('website', 'email', 'sms', 'facebook', 'google_ads', 'phone',
@@ -456,7 +535,7 @@ create table conversations (
     message_metadata jsonb not null default '{}',
     created_at timestamptz not null default now(),
     constraint conversations_pkey primary key (dealership_id, id),
-    constraint conversations_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint conversations_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
     constraint conversations_lead_fkey foreign key (dealership_id, lead_id) references leads (dealership_id, id),
     constraint conversations_author_fkey foreign key (dealership_id, author_id) references memberships (dealership_id, user_id),
     constraint conversations_direction_check check (direction in ('inbound', 'outbound')),
@@ -516,7 +595,7 @@ create table automation_rules (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint automation_rules_pkey primary key (dealership_id, id),
-    constraint automation_rules_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint automation_rules_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
     constraint automation_rules_name_key unique (dealership_id, name),
     constraint automation_rules_trigger_check
         check (trigger in ('lead_created', 'message_received', 'status_changed', 'no_response')),
@@ -542,7 +621,7 @@ create table idempotency_keys (
     resource_id uuid,
     created_at timestamptz not null default now(),
     constraint idempotency_keys_pkey primary key (dealership_id, caller, route, key),
-    constraint idempotency_keys_dealership_fkey foreign key (dealership_id) references dealerships (id),
+    constraint idempotency_keys_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
     constraint idempotency_keys_key_check check (char_length(key) between 1 and 255)
 );
 

@@ -59,6 +59,24 @@ async fn tenant_tables_are_keyed_by_the_tenant_first() {
     assert_eq!(texts(&world, nullable).await, [""; 0], "a row may have no tenant");
 }
 
+/// So `scope.purge` need not know the tables.
+#[tokio::test]
+async fn what_a_dealership_has_goes_with_it() {
+    let world = World::empty().await;
+    let staying = "select relname::text from pg_class t join pg_attribute a on a.attrelid = t.oid and a.attname = 'dealership_id'
+        where relkind = 'r' and relnamespace = 'public'::regnamespace and not exists (
+            select from pg_constraint where conrelid = t.oid and contype = 'f' and confdeltype = 'c'
+               and confrelid = 'dealerships'::regclass and conkey = array[attnum])";
+    assert_eq!(
+        texts(&world, staying).await,
+        [""; 0],
+        "no foreign key to the dealership that deletes with it"
+    );
+    let early =
+        "select conname::text from pg_constraint where contype = 'f' and confdeltype not in ('a', 'c')";
+    assert_eq!(texts(&world, early).await, [""; 0], "one that refuses before all is deleted");
+}
+
 #[tokio::test]
 async fn every_constraint_is_named() {
     let world = World::empty().await;
