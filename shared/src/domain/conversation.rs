@@ -57,17 +57,24 @@ pub struct Conversation {
     pub channel: String,
     pub author_kind: String,
     pub author_id: Option<Uuid>,
+    /// Who a human author is, or was: `{id, name, removed}`; without a name once Clerk has deleted the person.
+    pub author: Option<Value>,
     pub auto_reply: bool,
     pub body: String,
     pub message_metadata: Value,
     pub created_at: Timestamp,
 }
 
-/// The columns of [`Conversation`].
+/// The columns of [`Conversation`], from conversations of the scope's dealership.
 #[macro_export]
 macro_rules! conversation_columns {
     () => {
-        "id, lead_id, direction, channel, author_kind, author_id, auto_reply, body, message_metadata, created_at"
+        "id, lead_id, direction, channel, author_kind, author_id,
+         (select jsonb_build_object('id', u.id, 'name', nullif(concat_ws(' ', u.first_name, u.last_name), ''),
+                                    'removed', m.removed_at is not null)
+            from memberships m join users u on u.id = m.user_id
+           where m.dealership_id = (select scope.dealership_id()) and m.user_id = author_id) as author,
+         auto_reply, body, message_metadata, created_at"
     };
 }
 
@@ -82,6 +89,7 @@ impl TryFrom<&Row> for Conversation {
             channel: row.try_get("channel")?,
             author_kind: row.try_get("author_kind")?,
             author_id: row.try_get("author_id")?,
+            author: row.try_get("author")?,
             auto_reply: row.try_get("auto_reply")?,
             body: row.try_get("body")?,
             message_metadata: row.try_get("message_metadata")?,
