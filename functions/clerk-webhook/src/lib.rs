@@ -1,13 +1,18 @@
-//! `POST /webhooks/clerk`: organizations and memberships, as Clerk tells of them. A message is recorded in
-//! the inbox and applied in one transaction; the same message again changes nothing.
+//! `POST /webhooks/clerk`: organizations, memberships and people, as Clerk tells of them. A message is recorded in
+//! the inbox and applied in one transaction; the same message again changes nothing, and whatever order the messages
+//! come in, the rows end up the same.
+mod apply;
+mod event;
 mod signature;
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use lambda_http::http::HeaderName;
+use serde::Serialize;
 use serde_json::Value;
-use shared::auth::Role;
-use shared::db::Param;
+use shared::config::{Settings, StartupError};
 use shared::{Answer, ApiError, Caller, Ctx, Login, Route};
 
+use event::{Change, Event};
 pub use signature::Secrets;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -19,171 +24,133 @@ pub const ROUTE: Route = Route {
     caller: Caller::Public,
 };
 
-/// The envelope; unknown fields are Clerk's to add.
-#[derive(Deserialize)]
-struct Event {
-    r#type: String,
-    /// Milliseconds since 1970: what orders events, never their arrival.
-    timestamp: i64,
-    data: Value,
+/// Whose messages are heard.
+pub struct Config {
+    /// The keys that a signature may be under.
+    pub secrets: Secrets,
+    /// The one Clerk instance whose events are applied, if it is set: those of another are only recorded.
+    pub instance_id: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Organization {
-    id: String,
-    #[serde(default)]
-    name: String,
-    slug: Option<String>,
+impl Config {
+    /// Reads `CLERK_WEBHOOK_SECRETS` and `CLERK_INSTANCE_ID`.
+    ///
+    /// # Errors
+    /// When a secret is missing, empty or no base64.
+    pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
+        let instance_id = settings.optional("CLERK_INSTANCE_ID").await?;
+        Ok(Self { secrets: Secrets::read(settings).await?, instance_id })
+    }
 }
 
-#[derive(Deserialize)]
-struct Membership {
-    id: String,
-    organization: Organization,
-    public_user_data: PublicUserData,
-    role: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct PublicUserData {
-    user_id: String,
-    first_name: Option<String>,
-    last_name: Option<String>,
-}
-
+/// Also takes the locks that keep two events about one organization or person from passing each other between what
+/// they read and what they write. They come first: what is applied then sees all that was committed before.
 const RECORD: &str = "
-    insert into webhook_inbox (provider, message_id, event_type, payload) values ('clerk', $1, $2, $3)
+    with locked as materialized (select scope.lock_clerk_id($8), scope.lock_clerk_id($7))
+    insert into webhook_inbox (provider, message_id, event_type, payload, body, outcome, occurred_at, clerk_user_id)
+    select 'clerk', $1, $2, $3, $4, $5, $6, $7 from locked
     on conflict do nothing returning 1";
 
-const UPSERT_DEALERSHIP: &str = "
-    insert into dealerships as d (clerk_org_id, name, slug, clerk_version) values ($1, $2, $3, $4)
-    on conflict on constraint dealerships_clerk_org_id_key do update
-       set name = excluded.name, slug = excluded.slug, clerk_version = excluded.clerk_version, updated_at = now()
-     where d.clerk_version < excluded.clerk_version";
-
-/// A deleted dealership stays deleted, and reads and writes stop at once.
-const DELETE_DEALERSHIP: &str = "
-    insert into dealerships as d (clerk_org_id, name, clerk_version, deleted_at)
-    values ($1, $1, $2, to_timestamp($2 / 1000.0))
-    on conflict on constraint dealerships_clerk_org_id_key do update
-       set deleted_at = coalesce(d.deleted_at, excluded.deleted_at), updated_at = now()";
-
-/// Makes the dealership and the user too, for nothing says that their own events came first. The updates that
-/// change nothing are there to return the row.
-///
-/// A removal ($10) leaves a tombstone even where there was no membership, so that an older event cannot bring it
-/// to life; and it removes only the membership that it names, for the person may have joined again since.
-const PUT_MEMBERSHIP: &str = "
-    with dealership as (
-        insert into dealerships as d (clerk_org_id, name, slug) values ($1, $2, $3)
-        on conflict on constraint dealerships_clerk_org_id_key do update set clerk_org_id = d.clerk_org_id returning id
-    ), person as (
-        insert into users as u (clerk_user_id, first_name, last_name) values ($4, $5, $6)
-        on conflict on constraint users_clerk_user_id_key do update
-           set first_name = coalesce(u.first_name, excluded.first_name), last_name = coalesce(u.last_name, excluded.last_name)
-        returning id
-    )
-    insert into memberships as m (dealership_id, user_id, clerk_membership_id, role, role_at, clerk_version, removed_at)
-    select dealership.id, person.id, $7, $8, to_timestamp($9 / 1000.0), $9, case when $10 then to_timestamp($9 / 1000.0) end
-      from dealership, person
-    on conflict on constraint memberships_pkey do update
-       set clerk_membership_id = excluded.clerk_membership_id, clerk_version = excluded.clerk_version,
-           removed_at = excluded.removed_at,
-           role = case when m.role_at > excluded.role_at then m.role else excluded.role end,
-           role_at = greatest(m.role_at, excluded.role_at)
-     where case when $10 then m.removed_at is null
-                              and coalesce(m.clerk_membership_id, excluded.clerk_membership_id) = excluded.clerk_membership_id
-                else m.clerk_version < excluded.clerk_version
-                     and (m.removed_at is null or m.clerk_membership_id <> excluded.clerk_membership_id) end";
-
-/// For an event that changes nothing here.
-const NOTHING: &str = "select";
+/// To a correctly signed message that can never be applied: Svix need not repeat it for a day.
+const DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");
 
 #[derive(Serialize)]
 struct Received {
     status: &'static str,
 }
 
-/// 200 once the message is recorded and applied; 401 for a bad signature, without touching the database.
-pub async fn handle(ctx: &Ctx<'_>, secrets: &Secrets) -> Result<Answer, ApiError> {
-    let message_id = signature::verify(ctx, secrets)?;
-    let payload = without_nul(serde_json::from_slice(ctx.body()?).map_err(|_| malformed())?);
-    let event = Event::deserialize(&payload).map_err(|_| malformed())?;
-    let change = Change::parse(&event)?;
+/// What becomes of a message.
+enum Outcome {
+    Applied(Event, Box<Change>),
+    Ignored(Event),
+    Malformed,
+}
 
+/// 200 once the message is recorded and applied; 401 for a bad signature, without touching the database.
+pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
+    let message_id = signature::verify(ctx, &config.secrets)?;
+    let body = ctx.body()?;
+    let payload: Option<Value> = serde_json::from_slice(body).ok().map(event::without_nul);
+    let outcome = Outcome::of(payload.as_ref(), config);
+
+    let raw = outcome.is_malformed().then(|| String::from_utf8_lossy(body).replace('\0', "\u{fffd}"));
+    let change = outcome.change();
     let scope = ctx.provisioning();
-    let (open, first_time) = scope.open(RECORD, &[&message_id, &event.r#type, &payload]).await?;
+    let (open, first_time) = scope
+        .open(
+            RECORD,
+            &[
+                &message_id,
+                &outcome.event_type(payload.as_ref()),
+                &payload,
+                &raw,
+                &outcome.as_str(),
+                &outcome.occurred_at(),
+                &change.and_then(Change::user_id),
+                &change.and_then(Change::organization_id),
+            ],
+        )
+        .await?;
     if first_time.is_empty() {
-        open.commit(NOTHING, &[]).await?;
+        open.commit(&[]).await?;
         return Answer::ok(&Received { status: "duplicate" });
     }
-    let (sql, params) = change.statement(&event);
-    open.commit(sql, &params).await?;
+    open.commit(&change.map(apply::statements).unwrap_or_default()).await?;
+    if outcome.is_malformed() {
+        return Ok(
+            Answer::ok(&Received { status: "malformed" })?.header(DELIVERY, "abort-message".to_owned())
+        );
+    }
     Answer::ok(&Received { status: "received" })
 }
 
-enum Change {
-    UpsertDealership(Organization),
-    DeleteDealership(Organization),
-    PutMembership { membership: Membership, role: &'static str, removed: bool },
-    Nothing,
-}
-
-impl Change {
-    fn parse(event: &Event) -> Result<Self, ApiError> {
-        Ok(match event.r#type.as_str() {
-            "organization.created" | "organization.updated" => Self::UpsertDealership(data(event)?),
-            "organization.deleted" => Self::DeleteDealership(data(event)?),
-            "organizationMembership.created"
-            | "organizationMembership.updated"
-            | "organizationMembership.deleted" => {
-                let membership: Membership = data(event)?;
-                let role = Role::from_clerk(membership.role.as_deref()).as_str();
-                let removed = event.r#type == "organizationMembership.deleted";
-                Self::PutMembership { membership, role, removed }
-            }
-            _ => Self::Nothing,
-        })
+impl Outcome {
+    fn of(payload: Option<&Value>, config: &Config) -> Self {
+        let Some(event) = payload.and_then(Event::read) else { return Self::Malformed };
+        if let (Some(sender), Some(ours)) = (&event.instance_id, &config.instance_id)
+            && sender != ours
+        {
+            return Self::Ignored(event);
+        }
+        match Change::of(&event) {
+            Ok(Some(change)) => Self::Applied(event, Box::new(change)),
+            Ok(None) => Self::Ignored(event),
+            Err(event::Malformed) => Self::Malformed,
+        }
     }
 
-    fn statement<'a>(&'a self, event: &'a Event) -> (&'static str, Vec<&'a dyn Param>) {
-        let at = &event.timestamp;
+    fn is_malformed(&self) -> bool {
+        matches!(self, Self::Malformed)
+    }
+
+    fn change(&self) -> Option<&Change> {
         match self {
-            Self::UpsertDealership(Organization { id, name, slug }) => {
-                (UPSERT_DEALERSHIP, vec![id, name, slug, at])
-            }
-            Self::DeleteDealership(Organization { id, .. }) => (DELETE_DEALERSHIP, vec![id, at]),
-            Self::PutMembership {
-                membership: Membership { id, organization: o, public_user_data: u, .. },
-                role,
-                removed,
-            } => (
-                PUT_MEMBERSHIP,
-                vec![&o.id, &o.name, &o.slug, &u.user_id, &u.first_name, &u.last_name, id, role, at, removed],
-            ),
-            Self::Nothing => (NOTHING, vec![]),
+            Self::Applied(_, change) => Some(change),
+            Self::Ignored(_) | Self::Malformed => None,
         }
     }
-}
 
-fn data<T: for<'de> Deserialize<'de>>(event: &Event) -> Result<T, ApiError> {
-    T::deserialize(&event.data).map_err(|_| malformed())
-}
-
-/// PostgreSQL's text and jsonb hold every character but NUL, and anybody can put one into their own name: no
-/// reason to lose the event.
-fn without_nul(json: Value) -> Value {
-    let clean = |text: String| text.replace('\0', "\u{fffd}");
-    match json {
-        Value::String(text) => Value::String(clean(text)),
-        Value::Array(items) => items.into_iter().map(without_nul).collect(),
-        Value::Object(fields) => {
-            fields.into_iter().map(|(name, value)| (clean(name), without_nul(value))).collect()
+    fn occurred_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Applied(event, _) | Self::Ignored(event) => event.occurred_at(),
+            Self::Malformed => None,
         }
-        other => other,
     }
-}
 
-fn malformed() -> ApiError {
-    ApiError::bad_request("malformed_event", "The body is not an event of Clerk's.")
+    /// Whatever a malformed one says that it is.
+    fn event_type<'a>(&'a self, payload: Option<&'a Value>) -> Option<&'a str> {
+        match self {
+            Self::Applied(event, _) | Self::Ignored(event) => Some(&event.r#type),
+            Self::Malformed => payload?.get("type")?.as_str(),
+        }
+    }
+
+    /// As the inbox spells it.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Applied(..) => "applied",
+            Self::Ignored(_) => "ignored",
+            Self::Malformed => "malformed",
+        }
+    }
 }

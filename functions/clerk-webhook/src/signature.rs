@@ -47,8 +47,10 @@ impl Secrets {
 /// The id of a message whose signature is good.
 ///
 /// # Errors
-/// 401, the same for every reason, which goes to the log.
+/// 413 for the body; 401, the same for every reason, which goes to the log.
 pub(crate) fn verify<'c>(ctx: &'c Ctx<'_>, secrets: &Secrets) -> Result<&'c str, ApiError> {
+    // Nothing is read of a body that is too large.
+    let body = ctx.body()?;
     let refused = |reason| ApiError::unauthorized("The signature is not valid.", reason);
     // One family of headers or the other, never a mixture.
     let family = if ctx.header("svix-id").is_some() { "svix" } else { "webhook" };
@@ -67,7 +69,6 @@ pub(crate) fn verify<'c>(ctx: &'c Ctx<'_>, secrets: &Secrets) -> Result<&'c str,
         return Err(refused("signature-id-invalid"));
     }
 
-    let body = ctx.body()?;
     let offered: Vec<Vec<u8>> = signatures
         .split(' ')
         .filter_map(|signature| BASE64.decode(signature.strip_prefix("v1,")?).ok())

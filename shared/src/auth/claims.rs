@@ -135,6 +135,7 @@ impl Payload {
             slug: slug.clone(),
             role: Role::from_clerk(role.as_deref()),
             custom_permissions,
+            names_role: Role::is_named(role.as_deref()),
         }))
     }
 

@@ -77,6 +77,8 @@ pub struct Organization {
     pub role: Role,
     /// What the dealership's own roles allow at Clerk, such as `org:teams:read`: to show, never to decide by.
     pub custom_permissions: Vec<String>,
+    /// Whether the token names a role at all: see [`Role::is_named`].
+    pub names_role: bool,
 }
 
 /// Verifies Clerk session tokens; one per process, shared by concurrent requests.

@@ -95,6 +95,13 @@ impl Role {
         [Self::Admin, Self::Manager].into_iter().find(|role| role.as_str() == name).unwrap_or(Self::SalesRep)
     }
 
+    /// Whether Clerk names a role: an instance without roles says nothing or the legacy `basic_member`, of which
+    /// the first member of a dealership is an administrator to us.
+    #[must_use]
+    pub fn is_named(role: Option<&str>) -> bool {
+        !matches!(role.unwrap_or_default(), "" | "basic_member" | "org:basic_member")
+    }
+
     /// The role as the database and the API spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

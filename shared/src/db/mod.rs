@@ -12,5 +12,5 @@ pub use error::DbError;
 pub use migrate::{MigrateError, connect_as_owner, migrate};
 pub use param::{Param, Typed};
 pub(crate) use scope::ping_outside_any_scope;
-pub use scope::{Open, Scope};
+pub use scope::{Open, Scope, Statement};
 pub use tokio_postgres::Row;

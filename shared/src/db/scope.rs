@@ -3,6 +3,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use deadpool_postgres::Object;
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -15,6 +16,9 @@ use crate::auth::{Claims, Organization, Permission};
 /// the 3 s that Clerk's keys may take it is less than the template's `Timeout`, and it is more than the logins'
 /// `statement_timeout`, which bounds a database that still answers.
 const BUDGET: Duration = Duration::from_secs(6);
+
+/// A statement and what is bound to it.
+pub type Statement<'a> = (&'static str, Vec<&'a dyn Param>);
 
 type Bound<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
@@ -29,7 +33,7 @@ enum Entry {
 }
 
 /// Runs statements for one caller. There are two doors: [`Scope::query`] for one statement, and
-/// [`Scope::open`] for two of which the second needs the first one's result.
+/// [`Scope::open`] for one whose result the others need.
 pub struct Scope<'a> {
     database: &'a Database,
     entry: Entry,
@@ -168,8 +172,9 @@ impl<'a> Scope<'a> {
     /// Makes the dealership, user and membership that the claims vouch for. Says whether there was anything to do.
     async fn provision(&self) -> Result<bool, DbError> {
         let Entry::Member { claims, organization, role } = &self.entry else { return Ok(false) };
+        let named_role = organization.names_role.then_some(*role);
         let params: [&dyn Param; 5] =
-            [&organization.id, &organization.slug, &claims.user_id, role, &claims.issued_at];
+            [&organization.id, &organization.slug, &claims.user_id, &named_role, &claims.issued_at];
         let mut open = self.take().await?;
         let provision = "select scope.provision($1, $2, $3, $4, $5)";
         let provisioned = open.client()?.query_typed(provision, &bind(&params)).await;
@@ -200,20 +205,22 @@ pub struct Open {
 }
 
 impl Open {
-    /// Runs the last statement and commits, in one flush.
+    /// Runs the last statements, each of which sees what the ones before it did, and commits, all in one flush.
     ///
     /// # Errors
     /// [`DbError`]; the transaction is then rolled back, unless the connection broke while committing.
-    pub async fn commit(mut self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
-        let params = bind(params);
+    pub async fn commit(mut self, statements: &[Statement<'_>]) -> Result<(), DbError> {
         let client = self.client()?;
-        let statements =
-            async { tokio::join!(biased; client.query_typed(sql, &params), client.batch_execute("commit")) };
-        let (rows, commit) = before(self.deadline, async { Ok(statements.await) }).await?;
-        let rows = rows?;
+        // Sent in the order in which they are polled first, which is theirs.
+        let sent = statements.iter().map(async |(sql, params)| client.query_typed(sql, &bind(params)).await);
+        let all = async { Ok(tokio::join!(biased; join_all(sent), client.batch_execute("commit"))) };
+        let (done, commit) = before(self.deadline, all).await?;
+        for rows in done {
+            rows?;
+        }
         commit?;
         self.give_back();
-        Ok(rows)
+        Ok(())
     }
 
     fn client(&self) -> Result<&Object, DbError> {

@@ -3,14 +3,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
 
-use clerk_webhook::Secrets;
+use clerk_webhook::{Config, Secrets};
 use lambda_http::{Body, Request, Response};
 use shared::{App, Route};
 
 /// What the tests sign Clerk's webhooks with.
 pub const WEBHOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=";
 
-static SECRETS: LazyLock<Secrets> = LazyLock::new(|| Secrets::parse(WEBHOOK_SECRET).unwrap());
+static CLERK: LazyLock<Config> =
+    LazyLock::new(|| Config { secrets: Secrets::parse(WEBHOOK_SECRET).unwrap(), instance_id: None });
 
 type Respond = for<'a> fn(&'a App, Request) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
 
@@ -32,7 +33,7 @@ const CLERK_WEBHOOK: Endpoint = Endpoint {
     route: &clerk_webhook::ROUTE,
     respond: |app, request| {
         Box::pin(async {
-            app.respond(request, async |ctx| clerk_webhook::handle(ctx, &SECRETS).await).await.unwrap()
+            app.respond(request, async |ctx| clerk_webhook::handle(ctx, &CLERK).await).await.unwrap()
         })
     },
 };

@@ -20,6 +20,8 @@ struct Seen {
     connections: AtomicUsize,
     flushes: AtomicUsize,
     silent: AtomicBool,
+    /// The flush that breaks its connection; none when 0.
+    breaks_at: AtomicUsize,
     open: watch::Sender<usize>,
 }
 
@@ -71,6 +73,11 @@ impl Proxy {
         self.seen.flushes.load(Ordering::SeqCst)
     }
 
+    /// Breaks the connection at the nth flush from now on, before the server hears of it.
+    pub fn break_at_flush(&self, nth: usize) {
+        self.seen.breaks_at.store(self.flushes() + nth, Ordering::SeqCst);
+    }
+
     /// From now on, or no longer: takes every byte, passes none on and closes nothing.
     pub fn set_silent(&self, silent: bool) {
         self.seen.silent.store(silent, Ordering::SeqCst);
@@ -88,7 +95,10 @@ impl Seen {
             let (bytes, to) = tokio::select! {
                 read = client.read(&mut question) => {
                     if !client_spoke_last {
-                        self.flushes.fetch_add(1, Ordering::SeqCst);
+                        let flush = self.flushes.fetch_add(1, Ordering::SeqCst) + 1;
+                        if flush == self.breaks_at.load(Ordering::SeqCst) {
+                            return Ok(());
+                        }
                     }
                     client_spoke_last = true;
                     (&question[..read?], &mut server)

@@ -14,6 +14,7 @@ async fn a_version_2_token_tells_user_session_organization_and_role() {
         slug: Some("tesla-oslo".into()),
         role: Role::Admin,
         custom_permissions: Vec::new(),
+        names_role: true,
     };
     assert_eq!(
         claims,

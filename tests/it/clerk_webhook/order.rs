@@ -1,0 +1,154 @@
+//! Memberships whose events come late, twice or the wrong way round, and tokens between them; `convergence` tries
+//! many more.
+use dev::clerk::ActiveOrganization;
+use dev::people::{NINA, TESLA_OSLO};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{ACME, CREATED, DELETED, FOUNDER, UPDATED, deliver, delivery, list_leads, sample, state};
+use crate::support::proxy::Proxy;
+use crate::support::{Event, World, event, session_token};
+
+/// So many seconds before now.
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(seconds)
+}
+
+/// An event about Nina at Tesla Oslo.
+fn nina(name: &'static str, id: &str, seconds_ago: i64) -> Event {
+    super::membership(name, id, &TESLA_OSLO, &NINA, "org:member", ago(seconds_ago))
+}
+
+fn token(seconds_ago: i64) -> String {
+    let organization =
+        ActiveOrganization { id: TESLA_OSLO.clerk_org_id, role: "member", slug: TESLA_OSLO.slug };
+    session_token(NINA.clerk_user_id, Some(organization), ago(seconds_ago))
+}
+
+const SEEDED: &str = "orgmem_tesla_oslo_nina";
+
+#[tokio::test]
+async fn no_order_of_two_memberships_that_are_over_lets_anybody_in() {
+    let events = || {
+        [
+            nina(UPDATED, SEEDED, 50),
+            nina(DELETED, SEEDED, 40),
+            nina(CREATED, "orgmem_2", 30),
+            nina(DELETED, "orgmem_2", 20),
+        ]
+    };
+    for order in [[0, 1, 2, 3], [1, 3, 0, 2], [3, 1, 2, 0], [3, 2, 1, 0], [2, 3, 0, 1], [2, 1, 3, 0]] {
+        let world = World::seeded().await;
+        deliver(&world, order.map(|n| events()[n].clone())).await;
+        // From the time of either.
+        for seconds in [45, 25] {
+            assert_eq!(
+                list_leads(&world, &token(seconds)).await.expect(403).code(),
+                "member_removed",
+                "{order:?}"
+            );
+        }
+        deliver(&world, events()).await;
+        list_leads(&world, &token(25)).await.expect(403);
+        // Somebody who has joined once more.
+        list_leads(&world, &token(10)).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn an_older_event_brings_nobody_back_before_the_removal_it_belongs_to() {
+    let world = World::seeded().await;
+    // Three memberships, and the end of the one in the middle is still to come.
+    deliver(&world, [nina(DELETED, "orgmem_3", 10), nina(DELETED, SEEDED, 50)]).await;
+    deliver(&world, [nina(CREATED, "orgmem_2", 40), nina(UPDATED, "orgmem_2", 35)]).await;
+    list_leads(&world, &token(30)).await.expect(403);
+}
+
+#[tokio::test]
+async fn a_removal_spares_whom_a_later_token_vouches_for() {
+    for (issued, event, status) in [(10, 30, 200), (30, 10, 403)] {
+        let world = World::seeded().await;
+        // Only the token knows the person.
+        world.owner().await.batch_execute("delete from memberships where role = 'sales_rep'
+            and not exists (select from leads where assigned_to = user_id and leads.dealership_id = memberships.dealership_id);
+            update memberships set clerk_membership_id = null, confirmed_at = null, removed_at = now() - interval '40 s'
+             where clerk_membership_id = 'orgmem_tesla_oslo_nina'").await.unwrap();
+        let token = token(issued);
+        list_leads(&world, &token).await.expect(200);
+        deliver(&world, [nina(DELETED, "orgmem_1", event)]).await;
+        list_leads(&world, &token).await.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn a_token_from_before_a_removal_makes_no_member() {
+    let world = World::empty().await;
+    deliver(&world, [nina(DELETED, "orgmem_1", 10)]).await;
+    list_leads(&world, &token(20)).await.expect(403);
+    list_leads(&world, &token(5)).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_first_member_is_the_admin_where_clerk_names_no_role() {
+    let member = |user: &'static str, role: Option<&'static str>, at: i64| {
+        sample(CREATED, move |body| {
+            body["timestamp"] = json!(at);
+            body["data"]["id"] = json!(format!("orgmem_{user}"));
+            body["data"]["created_at"] = json!(at);
+            body["data"]["role"] = json!(role);
+            body["data"]["public_user_data"]["user_id"] = json!(user);
+        })
+    };
+    for (first, second, roles) in [
+        (None, None, ["admin", "sales_rep"]),
+        (Some("basic_member"), Some("basic_member"), ["admin", "sales_rep"]),
+        (Some("org:member"), None, ["sales_rep", "sales_rep"]),
+        (None, Some("org:manager"), ["admin", "manager"]),
+        (Some("org:made_up"), None, ["sales_rep", "sales_rep"]),
+    ] {
+        let events = [member(FOUNDER, first, 1_000), member("user_second", second, 2_000)];
+        for order in [[0, 1], [1, 0]] {
+            let world = World::empty().await;
+            deliver(&world, order.map(|n| events[n].clone())).await;
+            let sql = "select array_agg(role order by joined_version) from memberships";
+            assert_eq!(
+                world.row(sql, &[]).await.get::<_, Vec<String>>(0),
+                roles,
+                "{first:?} {second:?} {order:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_a_role_says_nothing_against_the_first_members() {
+    for token_first in [true, false] {
+        let world = World::empty().await;
+        let organization = ActiveOrganization { id: ACME, role: "basic_member", slug: "acme-inc" };
+        let token = session_token(FOUNDER, Some(organization), Timestamp::now());
+        if token_first {
+            list_leads(&world, &token).await.expect(200);
+        }
+        deliver(&world, [sample(CREATED, |body| body["data"]["role"] = json!(null))]).await;
+        list_leads(&world, &token).await.expect(200);
+        let state = state(&world).await;
+        assert!(state.iter().any(|line| line.ends_with(" admin")), "{state:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_dies_between_the_inbox_and_the_effect_loses_nothing() {
+    let world = World::empty().await;
+    let proxy = Proxy::before(&world.database).await;
+    let world = world.through(proxy.port());
+    deliver(&world, [event("clerk-webhook")]).await;
+
+    let message = delivery("msg_1", event(CREATED));
+    proxy.break_at_flush(2);
+    world.send(message.clone()).await.expect(503);
+    assert_eq!(world.count("select count(*) from webhook_inbox where message_id = 'msg_1'").await, 0);
+    assert_eq!(world.count("select count(*) from memberships").await, 0);
+    assert_eq!(world.send(message.clone()).await.expect(200).json["status"], "received");
+    assert_eq!(world.count("select count(*) from memberships").await, 1);
+    assert_eq!(world.send(message).await.expect(200).json["status"], "duplicate");
+}

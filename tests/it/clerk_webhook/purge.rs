@@ -1,0 +1,88 @@
+//! The end of a dealership: out at once, purged after the grace period, and never back.
+use dev::people::{TESLA_OSLO, VW_BERGEN};
+use jiff::Timestamp;
+use serde_json::json;
+use shared::db::{Login, connect_as_owner};
+
+use super::{CREATED, KARI, deliver, list_leads, membership, sample};
+use crate::support::{Event, World, event, kari, per};
+
+fn tesla(name: &'static str) -> Event {
+    sample(name, |body| {
+        body["timestamp"] = json!(Timestamp::now().as_millisecond());
+        body["data"]["id"] = json!(TESLA_OSLO.clerk_org_id);
+    })
+}
+
+/// Purges as a deployment does.
+async fn purge(world: &World, grace: &str) -> i64 {
+    let (client, _connection) = connect_as_owner(&world.database.url(Login::Provisioner)).await.unwrap();
+    let sql = "select scope.purge(now() - $1::text::interval)";
+    client.query_one(sql, &[&grace]).await.unwrap().get(0)
+}
+
+/// How many rows each table with a tenant has of a dealership, by name.
+async fn rows(world: &World, dealership: uuid::Uuid) -> Vec<(String, i64)> {
+    let owner = world.owner().await;
+    let tables = "select relname::text from pg_class t join pg_attribute a on a.attrelid = t.oid
+                   where relkind = 'r' and relnamespace = 'public'::regnamespace and attname = 'dealership_id' order by 1";
+    let mut rows = Vec::new();
+    for table in owner.query(tables, &[]).await.unwrap() {
+        let table: String = table.get(0);
+        let count = format!("select count(*) from {table} where dealership_id = $1");
+        rows.push((table, owner.query_one(&count, &[&dealership]).await.unwrap().get(0)));
+    }
+    rows
+}
+
+#[tokio::test]
+async fn a_purge_removes_every_row_of_what_was_deleted_before_and_no_other() {
+    let world = World::seeded().await;
+    for (token, key) in [(kari(), "a"), (per(), "b")] {
+        world.send(event("create-lead").by(&token).header("idempotency-key", key)).await.expect(201);
+    }
+    let (before, others) = (rows(&world, TESLA_OSLO.id).await, rows(&world, VW_BERGEN.id).await);
+    let empty: Vec<_> = before.iter().filter(|(_, count)| *count == 0).collect();
+    assert!(empty.is_empty(), "give Tesla Oslo a row of {empty:?}, so that its purge is tested");
+
+    assert_eq!(purge(&world, "0").await, 0, "nothing is deleted");
+    deliver(&world, [tesla("clerk-webhook/organization.deleted")]).await;
+    assert_eq!(purge(&world, "30 days").await, 0, "the grace period has begun");
+    assert_eq!(rows(&world, TESLA_OSLO.id).await, before);
+    assert_eq!(list_leads(&world, &kari()).await.expect(403).code(), "dealership_suspended");
+
+    assert_eq!(purge(&world, "0").await, 1);
+    assert!(rows(&world, TESLA_OSLO.id).await.iter().all(|(_, count)| *count == 0));
+    assert_eq!(rows(&world, VW_BERGEN.id).await, others);
+    list_leads(&world, &per()).await.expect(200);
+    assert_eq!(purge(&world, "0").await, 0);
+}
+
+#[tokio::test]
+async fn a_purged_dealership_stays_away_whatever_comes_late() {
+    let world = World::seeded().await;
+    deliver(&world, [tesla("clerk-webhook/organization.deleted")]).await;
+    assert_eq!(purge(&world, "0").await, 1);
+    let joined = membership(CREATED, "orgmem_new", &TESLA_OSLO, &KARI, "org:admin", Timestamp::now());
+    let late = ["organization.created", "organization.updated", "organization.deleted"];
+    let late = late.map(|name| tesla(Box::leak(format!("clerk-webhook/{name}").into_boxed_str())));
+    deliver(&world, late.into_iter().chain([joined])).await;
+    assert_eq!(list_leads(&world, &kari()).await.expect(403).code(), "dealership_suspended");
+    assert_eq!(world.count("select count(*) from dealerships").await, 1, "VW Bergen");
+    let tombstone = "select count(*) from clerk_tombstones where clerk_id = 'org_tesla_oslo'";
+    assert_eq!(world.count(tombstone).await, 1);
+}
+
+#[tokio::test]
+async fn nobody_else_can_delete_a_dealership() {
+    let world = World::seeded().await;
+    for login in Login::ALL {
+        let (client, _connection) = connect_as_owner(&world.database.url(login)).await.unwrap();
+        let error = client.batch_execute("delete from dealerships").await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "42501", "{login:?}");
+        if login != Login::Provisioner {
+            let error = client.batch_execute("select scope.purge(now())").await.unwrap_err();
+            assert_eq!(error.code().unwrap().code(), "42501", "{login:?}");
+        }
+    }
+}
