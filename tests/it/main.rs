@@ -5,6 +5,7 @@ mod bootstrap;
 mod catalog;
 mod clerk_webhook;
 mod conventions;
+mod convergence;
 mod create_conversation;
 mod create_lead;
 mod delete_lead;

@@ -11,7 +11,13 @@ async fn organization(bench: &Bench, edit: Edit) -> Option<Organization> {
 fn oslo(custom_permissions: &[&str]) -> Option<Organization> {
     let custom_permissions = custom_permissions.iter().map(|&name| name.to_owned()).collect();
     let slug = Some("tesla-oslo".to_owned());
-    Some(Organization { id: "org_oslo".to_owned(), slug, role: Role::Admin, custom_permissions, names_role: true })
+    Some(Organization {
+        id: "org_oslo".to_owned(),
+        slug,
+        role: Role::Admin,
+        custom_permissions,
+        names_role: true,
+    })
 }
 
 #[tokio::test]
