@@ -1,4 +1,5 @@
 //! `POST /webhooks/clerk`: which messages are Clerk's, and what the database says after each.
+mod clients;
 mod order;
 mod people;
 mod purge;
