@@ -3,9 +3,11 @@
 mod model;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dev::clerk::{ActiveOrganization, SessionToken};
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,7 +43,12 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 /// Sends the history's messages and tokens in the order of their arrival.
-async fn play(world: &World, clerk: &mut Clerk, entries: &[Entry]) -> Result<(), TestCaseError> {
+async fn play(
+    world: &World,
+    clerk: &mut Clerk,
+    entries: &[Entry],
+    at_once: usize,
+) -> Result<(), TestCaseError> {
     let mut arrivals = Vec::new();
     for (number, (step, gap, when)) in entries.iter().enumerate() {
         for (part, happening) in clerk.take(step, *gap).into_iter().enumerate() {
@@ -57,27 +64,37 @@ async fn play(world: &World, clerk: &mut Clerk, entries: &[Entry]) -> Result<(),
     }
     arrivals.sort_by_key(|(key, ..)| *key);
 
-    let (webhook, list_leads) = (event("clerk-webhook"), event("list-leads"));
     let mut deleted: Vec<String> = Vec::new();
-    for (_, id, happening) in arrivals {
-        match happening {
-            Happening::Message(body) => {
-                let reply = world.send(delivery(&id, webhook.clone().json(body.clone()))).await;
-                prop_assert_eq!(reply.status, 200, "{}", reply.json);
-                if body["data"]["deleted"] == true {
-                    deleted.extend(body["data"]["id"].as_str().map(str::to_owned));
-                }
-            }
-            Happening::Token(token) => {
-                let reply = world.send(by(list_leads.clone(), &token)).await;
-                prop_assert!(matches!(reply.status, 200 | 401 | 403), "{} {}", reply.status, reply.json);
-                if deleted.contains(&token.organization) || deleted.contains(&token.user) {
-                    prop_assert_eq!(reply.status, 403, "an organization or person is gone at once");
+    for batch in arrivals.chunks(at_once) {
+        let replies =
+            join_all(batch.iter().map(|(_, id, happening)| world.send(request(id, happening)))).await;
+        for ((_, _, happening), reply) in batch.iter().zip(replies) {
+            match happening {
+                Happening::Message(_) => prop_assert_eq!(reply.status, 200, "{}", reply.json),
+                Happening::Token(token) => {
+                    prop_assert!(matches!(reply.status, 200 | 401 | 403), "{} {}", reply.status, reply.json);
+                    if deleted.contains(&token.organization) || deleted.contains(&token.user) {
+                        prop_assert_eq!(reply.status, 403, "an organization or person is gone at once");
+                    }
                 }
             }
         }
+        let gone = batch.iter().filter_map(|(_, _, happening)| match happening {
+            Happening::Message(body) if body["data"]["deleted"] == true => body["data"]["id"].as_str(),
+            _ => None,
+        });
+        deleted.extend(gone.map(str::to_owned));
     }
     Ok(())
+}
+
+fn request(id: &str, happening: &Happening) -> Event {
+    static EVENTS: LazyLock<[Event; 2]> = LazyLock::new(|| ["clerk-webhook", "list-leads"].map(event));
+    let [webhook, list_leads] = EVENTS.clone();
+    match happening {
+        Happening::Message(body) => delivery(id, webhook.json(body.clone())),
+        Happening::Token(token) => by(list_leads, token),
+    }
 }
 
 fn by(event: Event, token: &Token) -> Event {
@@ -111,19 +128,29 @@ async fn rows(owner: &tokio_postgres::Client, clerk: &Clerk) -> BTreeMap<String,
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-#[test]
-fn once_every_message_has_arrived_the_rows_are_what_clerk_says() {
+/// So many arrive at once.
+fn check(at_once: usize) {
     let runtime = Runtime::new().unwrap();
-    let world = runtime.block_on(World::empty());
+    let world = runtime.block_on(World::empty()).with_concurrency(at_once);
     let owner = runtime.block_on(world.owner());
-    // An entry is 5 s at the most, and no token may be from the future.
+    // A step takes 5 s at the most, and no token may be from the future.
     let start = (Timestamp::now() - SignedDuration::from_mins(60)).as_millisecond();
     let property = async |entries: Vec<Entry>| {
         let prefix = NEXT.fetch_add(1, Ordering::SeqCst).to_string();
         let mut clerk = Clerk::new(prefix, start);
-        play(&world, &mut clerk, &entries).await?;
+        play(&world, &mut clerk, &entries, at_once).await?;
         prop_assert_eq!(rows(&owner, &clerk).await, clerk.rows());
         Ok(())
     };
     TestRunner::new(cases(HISTORIES)).run(&entries(), |entries| runtime.block_on(property(entries))).unwrap();
+}
+
+#[test]
+fn once_every_message_has_arrived_the_rows_are_what_clerk_says() {
+    check(1);
+}
+
+#[test]
+fn also_when_they_arrive_at_the_same_instant() {
+    check(6);
 }
