@@ -4,10 +4,14 @@ use std::fmt::Write;
 use dev::clerk::ActiveOrganization;
 use dev::people::{KARI, NINA, OLA, PER, TESLA_OSLO, VW_BERGEN};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::clerk_webhook::delivery;
 use crate::support::{ENDPOINTS, Event, LIFETIME, World, event, session_token, token};
+
+/// Clerk tells that this one has left before the next persona calls, with the same token.
+const LEAVER: &str = "member, about to leave";
 
 /// Who calls, about a lead of Tesla Oslo.
 struct Persona {
@@ -19,6 +23,7 @@ struct Persona {
 
 fn personas() -> Vec<Persona> {
     let tesla = |role| ActiveOrganization { id: TESLA_OSLO.clerk_org_id, role, slug: TESLA_OSLO.slug };
+    let leaver = session_token("user_leaver", Some(tesla("admin")), Timestamp::now());
     let long_ago = Timestamp::now() - SignedDuration::from_secs(LIFETIME + 60);
     let persona = |name, token| Persona { name, token: Some(token), assigned: false };
     vec![
@@ -28,7 +33,8 @@ fn personas() -> Vec<Persona> {
         Persona { assigned: true, ..persona("sales rep, assigned", token(&TESLA_OSLO, &NINA, "member")) },
         persona("sales rep, not assigned", token(&TESLA_OSLO, &NINA, "member")),
         persona("sales rep, claims admin", token(&TESLA_OSLO, &NINA, "admin")),
-        persona("removed member", session_token("user_removed", Some(tesla("admin")), Timestamp::now())),
+        persona(LEAVER, leaver.clone()),
+        persona("the same token, removed", leaver),
         persona("expired token", session_token(KARI.clerk_user_id, Some(tesla("admin")), long_ago)),
         persona("no organization", session_token(KARI.clerk_user_id, None, Timestamp::now())),
         Persona { name: "no token", token: None, assigned: false },
@@ -46,6 +52,17 @@ fn about(lead: Uuid, function: &'static str) -> Event {
         _ => event.id(lead),
     }
     .without_header("idempotency-key")
+}
+
+/// What Clerk posts when the leaver has left.
+fn leaves() -> Event {
+    let event = event("clerk-webhook/organizationMembership.deleted");
+    let mut message: Value = serde_json::from_str(event.text()).unwrap();
+    message["timestamp"] = json!(Timestamp::now().as_millisecond());
+    message["data"]["id"] = json!("orgmem_leaver");
+    message["data"]["organization"]["id"] = json!(TESLA_OSLO.clerk_org_id);
+    message["data"]["public_user_data"]["user_id"] = json!("user_leaver");
+    delivery("msg_leaves", event.json(message))
 }
 
 /// A fresh lead of Tesla Oslo's, and what it looks like.
@@ -66,13 +83,16 @@ async fn who_may_do_what() {
     let world = World::seeded().await;
     let owner = world.owner().await;
     // Claims admin: the row says otherwise, and says it later than the token.
-    owner.batch_execute(
-        "insert into users (clerk_user_id) values ('user_removed');
-         insert into memberships (dealership_id, user_id, role, role_at, removed_at)
-         select d.id, u.id, 'admin', now() - interval '1 day', now() + interval '1 minute' from dealerships d, users u
-          where d.slug = 'tesla-oslo' and u.clerk_user_id = 'user_removed';
-         update memberships set role_at = now() + interval '1 minute'",
-    ).await.unwrap();
+    owner
+        .batch_execute(
+            "update memberships set role_at = now() + interval '1 minute';
+             insert into users (clerk_user_id) values ('user_leaver');
+             insert into memberships (dealership_id, user_id, clerk_membership_id, role, role_at)
+             select d.id, u.id, 'orgmem_leaver', 'admin', now() - interval '1 day' from dealerships d, users u
+              where d.slug = 'tesla-oslo' and u.clerk_user_id = 'user_leaver'",
+        )
+        .await
+        .unwrap();
 
     let personas = personas();
     let mut table = format!("{:<26}", "");
@@ -113,6 +133,9 @@ async fn who_may_do_what() {
                 _ => &reply.status.to_string(),
             };
             let _ = write!(table, " {cell:>19}");
+        }
+        if persona.name == LEAVER {
+            world.send(leaves()).await.expect(200);
         }
     }
     insta::assert_snapshot!(table);
