@@ -22,7 +22,7 @@ pub type Statement<'a> = (&'static str, Vec<&'a dyn Param>);
 
 type Bound<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
-/// Who the statements run for; each kind has its own gate function in `migrations/V0004__gate.sql`.
+/// Who the statements run for; each kind has its own gate function in `migrations/schema.sql`.
 enum Entry {
     /// A member of a dealership, by verified claims.
     Member { claims: Box<Claims>, organization: Organization, role: &'static str },
