@@ -1,8 +1,10 @@
 //! The words of `DESIGN`: types that two or more functions use, mirrored by the CHECKs of `migrations/`.
 mod contact;
 mod conversation;
+mod field_names;
 mod lead;
 
 pub use contact::{Email, Phone, phone_prefix};
 pub use conversation::{AuthorKind, Channel, Conversation, Direction};
+pub use field_names::{LeadField, lead_field, split_full_name};
 pub use lead::{Attribution, Consent, LastMessage, Lead, Source, Status};
