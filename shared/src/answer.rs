@@ -3,6 +3,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
+use crate::db::DbError;
 use crate::error::ApiError;
 
 /// A successful answer.
@@ -11,6 +12,7 @@ pub struct Answer {
     status: StatusCode,
     headers: Vec<(header::HeaderName, String)>,
     body: Option<String>,
+    cause: Option<String>,
 }
 
 impl Answer {
@@ -20,7 +22,7 @@ impl Answer {
     /// 500 when `body` cannot be written as JSON, which none of ours does.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
         let body = serde_json::to_string(body).map_err(ApiError::internal)?;
-        Ok(Self { status, headers: Vec::new(), body: Some(body) })
+        Ok(Self { status, headers: Vec::new(), body: Some(body), cause: None })
     }
 
     /// 200 with a JSON body.
@@ -42,7 +44,27 @@ impl Answer {
     /// 204.
     #[must_use]
     pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }
+        Self::empty(StatusCode::NO_CONTENT)
+    }
+
+    /// 303: the browser gets `location` next.
+    #[must_use]
+    pub fn see_other(location: String) -> Self {
+        Self::empty(StatusCode::SEE_OTHER).header(header::LOCATION, location)
+    }
+
+    fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: None, cause: None }
+    }
+
+    /// The same, although something behind it failed that the caller need not know of; it goes to the log.
+    #[must_use]
+    pub fn despite(self, error: &DbError) -> Self {
+        Self { cause: Some(error.chain()), ..self }
+    }
+
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// The same with an `ETag` that tells this version of the resource.

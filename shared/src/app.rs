@@ -85,15 +85,7 @@ impl App {
             dealership: OnceLock::new(),
         };
         let outcome = handle(&ctx).await;
-        let status = outcome.as_ref().map_or_else(ApiError::status, Answer::status);
-        telemetry::request(
-            self.route,
-            &ctx.dealership,
-            &request_id,
-            status,
-            started.elapsed(),
-            outcome.as_ref().err(),
-        );
+        telemetry::request(self.route, &ctx.dealership, &request_id, started.elapsed(), &outcome);
 
         let mut response = match outcome {
             Ok(answer) => answer.into_response(),

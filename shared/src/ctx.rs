@@ -1,9 +1,11 @@
 //! What a handler works with: one request, read and checked, and the ways from it to the database.
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use deserr::Deserr;
 use lambda_http::http::{Method, StatusCode, header};
+use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -87,6 +89,19 @@ impl Ctx<'_> {
         values.next().filter(|_| values.next().is_none())?.to_str().ok()
     }
 
+    /// The address that API Gateway or the function URL had the request from. An IPv6 address stands for its /64, which
+    /// is what one household has.
+    #[must_use]
+    pub fn source_address(&self) -> Option<String> {
+        let Some(RequestContext::ApiGatewayV2(context)) = self.request.request_context_ref() else {
+            return None;
+        };
+        Some(match context.http.source_ip.as_deref()?.parse().ok()? {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("{:x?}", &address.segments()[..4]),
+        })
+    }
+
     /// An id in the path.
     ///
     /// # Errors
@@ -134,27 +149,6 @@ impl Ctx<'_> {
         fields::read(self.json_value()?).map_err(ApiError::invalid)
     }
 
-    /// The fields of a public form, from JSON or URL-encoded; a browser sends a blank field as empty text, so
-    /// those are left out.
-    ///
-    /// # Errors
-    /// 413, 415, 400 when it cannot be read, 422 when a field is given twice.
-    pub fn form(&self) -> Result<Map<String, Value>, ApiError> {
-        let mut fields = match self.content_type().as_str() {
-            "application/x-www-form-urlencoded" => match pairs(self.body()?) {
-                (fields, repeated) if repeated.is_empty() => fields,
-                (_, repeated) => return Err(ApiError::invalid(repeated)),
-            },
-            "application/json" => self.json_value()?,
-            _ => return Err(unsupported_media_type("Send a URL-encoded form or JSON.")),
-        };
-        let Some(fields) = fields.as_object_mut() else {
-            return Err(ApiError::bad_request("malformed_json", "The body is not a JSON object."));
-        };
-        fields.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()));
-        Ok(std::mem::take(fields))
-    }
-
     /// The raw bytes of the body, as the sender signed them.
     ///
     /// # Errors
@@ -162,11 +156,7 @@ impl Ctx<'_> {
     pub fn body(&self) -> Result<&[u8], ApiError> {
         let body: &[u8] = self.request.body().as_ref();
         if body.len() > MAX_BODY_BYTES {
-            return Err(ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "The body has more than 64 KiB.",
-            ));
+            return Err(ApiError::too_large());
         }
         Ok(body)
     }
@@ -278,8 +268,7 @@ impl Idempotency {
         if row.try_get("same_request")? {
             return Ok(row);
         }
-        let detail = "This Idempotency-Key was used for another body.";
-        Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail))
+        Err(ApiError::idempotency_key_reused())
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio_postgres::error::DbError;
 
 /// How long a caller should wait before trying again while a dependency is down, in seconds.
-const RETRY_AFTER_SECONDS: &str = "1";
+const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// What a request gets instead of its answer: `application/problem+json` after RFC 9457, with a stable `code`.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct ApiError {
     code: &'static str,
     detail: &'static str,
     fields: Vec<FieldError>,
+    /// Seconds.
+    retry_after: Option<u32>,
     /// For the log alone.
     cause: Option<String>,
 }
@@ -56,7 +58,7 @@ impl ApiError {
     /// Any status with its `code` and a sentence for the caller.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
-        Self { status, code, detail, fields: Vec::new(), cause: None }
+        Self { status, code, detail, fields: Vec::new(), retry_after: None, cause: None }
     }
 
     /// 400: the request cannot be read at all.
@@ -106,6 +108,12 @@ impl ApiError {
         Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
     }
 
+    /// 413: a body above what the route reads.
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body has more than 64 KiB.")
+    }
+
     /// 422 with every invalid field of the body.
     #[must_use]
     pub fn invalid(fields: Vec<FieldError>) -> Self {
@@ -113,12 +121,27 @@ impl ApiError {
         Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
     }
 
+    /// 422: an `Idempotency-Key` comes again with another body.
+    #[must_use]
+    pub fn idempotency_key_reused() -> Self {
+        let detail = "This Idempotency-Key was used for another body.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+    }
+
+    /// 429: too many from this one caller, who may try again after so many seconds.
+    #[must_use]
+    pub fn too_many_requests(retry_after: u32) -> Self {
+        let detail = "Too many requests came from your address. Try again later.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail);
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     /// 503: a dependency is down; the same request may succeed in a moment.
     #[must_use]
     pub fn unavailable(cause: impl Error + 'static) -> Self {
         let detail = "A service we need is not reachable. Try again in a moment.";
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-        Self { cause: Some(chain(&cause)), ..error }
+        Self { retry_after: Some(RETRY_AFTER_SECONDS), cause: Some(chain(&cause)), ..error }
     }
 
     /// 500: our fault; the cause goes to the log alone.
@@ -162,8 +185,8 @@ impl ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

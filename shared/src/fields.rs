@@ -12,6 +12,14 @@ use crate::error::FieldError;
 #[derive(Debug, Default)]
 pub struct FieldErrors(pub Vec<FieldError>);
 
+impl FieldErrors {
+    /// One error, for a type that reads itself.
+    #[must_use]
+    pub fn at(at: ValuePointerRef<'_>, code: &'static str, message: impl Into<String>) -> Self {
+        Self(vec![FieldError::new(path(at), code, message)])
+    }
+}
+
 impl MergeWithError<Self> for FieldErrors {
     fn merge(all: Option<Self>, mut more: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         let mut all = all.unwrap_or_default();
@@ -236,7 +244,11 @@ macro_rules! text_enum {
                 match self { $(Self::$variant => $text),+ }
             }
 
-            fn parse(value: String) -> Result<Self, $crate::fields::Invalid> {
+            /// Parses a name, exactly.
+            ///
+            /// # Errors
+            /// When it is none of [`Self::NAMES`].
+            pub fn parse(value: String) -> Result<Self, $crate::fields::Invalid> {
                 match value.as_str() {
                     $($text => Ok(Self::$variant),)+
                     _ => Err($crate::fields::Invalid::because(format!("must be one of {}", Self::NAMES.join(", ")))),

@@ -10,6 +10,7 @@
 //! | [`db`] | the scoped database: nobody else names the driver |
 //! | [`domain`] | leads, conversations, e-mail addresses, phone numbers |
 //! | [`fields`] | bodies and queries into types, every invalid field at once |
+//! | [`forms`] | what a public form sends, and what is understood by it |
 //! | [`page`] | keyset pages and their cursors |
 //! | [`config`] | settings and secrets |
 //! | [`clock`] | the time |
@@ -26,6 +27,7 @@ pub mod db;
 pub mod domain;
 pub mod error;
 pub mod fields;
+pub mod forms;
 pub mod page;
 pub mod route;
 mod telemetry;
@@ -37,5 +39,6 @@ pub use config::StartupError;
 pub use ctx::Ctx;
 pub use db::Login;
 pub use error::ApiError;
+pub use lambda_http::http::header;
 pub use lambda_http::{Error, run_concurrent as run, service_fn};
 pub use route::{Caller, Route};

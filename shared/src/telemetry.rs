@@ -5,7 +5,8 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
-use crate::error::{ApiError, StatusCode};
+use crate::answer::Answer;
+use crate::error::ApiError;
 use crate::route::Route;
 
 /// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO.
@@ -23,21 +24,24 @@ pub(crate) fn init() {
     let _ = log.try_init();
 }
 
-/// The one line about a request. A refusal is the caller's business and only a 5xx is ours, so that is an error.
+/// The one line about a request. A refusal is the caller's business; a 5xx, or a failure behind a good answer, is
+/// ours, so that is an error.
 pub(crate) fn request(
     route: &Route,
     dealership: &OnceLock<Uuid>,
     request_id: &str,
-    status: StatusCode,
     latency: Duration,
-    error: Option<&ApiError>,
+    outcome: &Result<Answer, ApiError>,
 ) {
     let route = route.name;
     let dealership_id = dealership.get().map(tracing::field::display);
     let latency_ms = latency.as_secs_f64() * 1000.0;
-    let outcome = error.map_or("ok", ApiError::code);
-    let cause = error.and_then(ApiError::cause);
-    let is_ours = status.is_server_error();
+    let (status, cause) = match outcome {
+        Ok(answer) => (answer.status(), answer.cause()),
+        Err(error) => (error.status(), error.cause()),
+    };
+    let is_ours = status.is_server_error() || outcome.is_ok() && cause.is_some();
+    let outcome = outcome.as_ref().map_or_else(ApiError::code, |_| "ok");
     let status = status.as_u16();
     if is_ours {
         tracing::error!(request_id, route, dealership_id, latency_ms, status, outcome, cause, "request");

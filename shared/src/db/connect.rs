@@ -40,13 +40,15 @@ pub enum Login {
     Writer,
     /// Applies Clerk's webhooks: dealerships, users, memberships.
     Provisioner,
-    /// Inserts what public forms send, and sees nothing.
+    /// Stores what public forms send, and sees nothing.
     Intake,
+    /// Reads what public forms sent, to file what was left or to read it anew.
+    Parser,
 }
 
 impl Login {
     /// Every login user.
-    pub const ALL: [Self; 4] = [Self::Reader, Self::Writer, Self::Provisioner, Self::Intake];
+    pub const ALL: [Self; 5] = [Self::Reader, Self::Writer, Self::Provisioner, Self::Intake, Self::Parser];
 
     /// Its name in PostgreSQL.
     #[must_use]
@@ -56,6 +58,7 @@ impl Login {
             Self::Writer => "norvalt_writer",
             Self::Provisioner => "norvalt_provisioner",
             Self::Intake => "norvalt_intake",
+            Self::Parser => "norvalt_parser",
         }
     }
 
@@ -67,6 +70,7 @@ impl Login {
             Self::Writer => "DATABASE_URL_WRITER",
             Self::Provisioner => "DATABASE_URL_PROVISIONER",
             Self::Intake => "DATABASE_URL_INTAKE",
+            Self::Parser => "DATABASE_URL_PARSER",
         }
     }
 }
