@@ -10,7 +10,8 @@ do $$
 declare
     login text;
 begin
-    foreach login in array array['norvalt_reader', 'norvalt_writer', 'norvalt_provisioner', 'norvalt_intake'] loop
+    foreach login in array array['norvalt_reader', 'norvalt_writer', 'norvalt_provisioner', 'norvalt_intake',
+                               'norvalt_parser'] loop
         if not exists (select from pg_roles where rolname = login) then
             begin
                 execute format('create role %I login noinherit', login);
@@ -36,13 +37,13 @@ begin
     end if;
 end $$;
 
-grant usage on schema public to norvalt_reader, norvalt_writer, norvalt_provisioner, norvalt_intake, norvalt_gate;
+grant usage on schema public to norvalt_reader, norvalt_writer, norvalt_provisioner, norvalt_intake, norvalt_parser, norvalt_gate;
 
 -- The scope: the transaction-local settings under which every statement runs. The policies read it
 -- through these functions only, so that how it is carried can change in one place.
 -- After the transaction that set it a setting is '', not NULL: hence nullif.
 create schema scope;
-grant usage on schema scope to norvalt_reader, norvalt_writer, norvalt_provisioner, norvalt_intake;
+grant usage on schema scope to norvalt_reader, norvalt_writer, norvalt_provisioner, norvalt_intake, norvalt_parser;
 grant usage, create on schema scope to norvalt_gate;
 
 create function scope.dealership_id() returns uuid language sql stable parallel safe
@@ -88,6 +89,15 @@ create table dealerships (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     deleted_at timestamptz,
+    -- The settings of its form. Beyond the caps a submission is held for a person to look at, never refused.
+    -- Exact origins whose scripts may read the form's answer.
+    form_origins text[] not null default '{}',
+    -- Exact origins that a plain form may send the browser on to.
+    form_redirect_origins text[] not null default '{}',
+    form_captcha_required boolean not null default false,
+    -- Submissions accepted in an hour, and sent by one address in ten minutes.
+    form_hourly_cap integer not null default 200,
+    form_address_cap integer not null default 20,
     constraint dealerships_pkey primary key (id),
     constraint dealerships_clerk_org_id_key unique (clerk_org_id),
     constraint dealerships_clerk_org_id_check check (clerk_org_id like 'org\_%'),
@@ -95,7 +105,11 @@ create table dealerships (
     constraint dealerships_subscription_tier_check
         check (subscription_tier in ('trial', 'starter', 'professional', 'enterprise')),
     constraint dealerships_subscription_status_check
-        check (subscription_status in ('active', 'past_due', 'suspended', 'canceled'))
+        check (subscription_status in ('active', 'past_due', 'suspended', 'canceled')),
+    constraint dealerships_form_origins_check check (cardinality(form_origins) <= 20),
+    constraint dealerships_form_redirect_origins_check check (cardinality(form_redirect_origins) <= 20),
+    constraint dealerships_form_hourly_cap_check check (form_hourly_cap between 0 and 100000),
+    constraint dealerships_form_address_cap_check check (form_address_cap between 0 and 100)
 );
 
 create table users (
@@ -508,8 +522,6 @@ create policy leads_member on leads to norvalt_reader, norvalt_writer
            and (deleted_at is null or (select scope.role()) = 'admin'));
 create policy leads_create on leads as restrictive for insert to norvalt_writer
     with check ((select scope.sees_all_leads()));
-create policy leads_intake on leads for insert to norvalt_intake
-    with check (dealership_id = (select scope.dealership_id()) and assigned_to is null);
 
 grant select on leads to norvalt_reader, norvalt_writer;
 grant insert (id, source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_id,
@@ -517,8 +529,6 @@ grant insert (id, source, first_name, last_name, email, phone, phone_e164, compa
 grant update (status, lost_reason, source, first_name, last_name, email, phone, phone_e164, company, message,
               vehicle_id, vehicle_of_interest, assigned_to, attribution, consent, first_human_response_at,
               first_ai_response_at, conversation_count, deleted_at) on leads to norvalt_writer;
-grant insert (source, first_name, last_name, email, phone, phone_e164, company, message,
-              vehicle_of_interest, attribution, consent) on leads to norvalt_intake;
 
 -- One row is one message on a lead.
 create table conversations (
@@ -539,7 +549,8 @@ create table conversations (
     constraint conversations_lead_fkey foreign key (dealership_id, lead_id) references leads (dealership_id, id),
     constraint conversations_author_fkey foreign key (dealership_id, author_id) references memberships (dealership_id, user_id),
     constraint conversations_direction_check check (direction in ('inbound', 'outbound')),
-    constraint conversations_channel_check check (channel in ('email', 'sms', 'facebook', 'phone', 'note')),
+    constraint conversations_channel_check check (channel in ('email', 'sms', 'facebook', 'phone', 'note', 'form')),
+    constraint conversations_form_check check (channel <> 'form' or direction = 'inbound'),
     constraint conversations_author_kind_check check (author_kind in ('customer', 'human', 'ai', 'system')),
     constraint conversations_author_check check ((direction = 'inbound') = (author_kind = 'customer')),
     constraint conversations_note_check check (channel <> 'note' or direction = 'outbound'),
@@ -630,9 +641,325 @@ alter table idempotency_keys force row level security;
 create policy idempotency_keys_member on idempotency_keys to norvalt_writer
     using (dealership_id = (select scope.dealership_id()) and caller = (select scope.user_id()))
     with check (dealership_id = (select scope.dealership_id()) and caller = (select scope.user_id()));
-create policy idempotency_keys_intake on idempotency_keys for insert to norvalt_intake
-    with check (dealership_id = (select scope.dealership_id())
-                and caller = '00000000-0000-0000-0000-000000000000');
 
 grant select, insert (route, key, request_hash, resource_id) on idempotency_keys to norvalt_writer;
-grant insert (route, key, request_hash) on idempotency_keys to norvalt_intake;
+
+-- The public form: every submission as it came, the verdict on it, and what was made of it. The form's own user may
+-- call two functions of the gate and touch no table; norvalt_parser reads the submissions of one dealership at a
+-- time, for what was left unfiled and for another mapping.
+-- Which field of the dealership's form means what, beside the names that are understood anyway. Versions are added,
+-- never changed: a submission says under which one it was read.
+create table form_mappings (
+    dealership_id uuid not null default scope.dealership_id(),
+    version integer not null,
+    fields jsonb not null,
+    created_by uuid default scope.user_id(),
+    created_at timestamptz not null default now(),
+    constraint form_mappings_pkey primary key (dealership_id, version),
+    constraint form_mappings_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
+    constraint form_mappings_created_by_fkey foreign key (dealership_id, created_by) references memberships (dealership_id, user_id),
+    constraint form_mappings_version_check check (version > 0),
+    constraint form_mappings_fields_check check (jsonb_typeof(fields) = 'object')
+);
+
+create table submissions (
+    dealership_id uuid not null default scope.dealership_id(),
+    -- The sender's receipt.
+    id uuid not null default scope.uuid_v7(),
+    received_at timestamptz not null default clock_timestamp(),
+    content_type text not null,
+    headers jsonb not null,
+    body bytea not null,
+    -- SHA-256 of what was said, whatever the encoding and the order of the fields.
+    content_hash bytea not null,
+    -- Of the sender's address, under a secret: enough to count by.
+    address_hash bytea,
+    idempotency_key text,
+    verdict text not null,
+    reasons text[] not null default '{}',
+    reviewed_by uuid,
+    reviewed_at timestamptz,
+    -- What was read from it, under which mapping (0: the names that are understood anyway), and the lead that it made
+    -- or was added to.
+    enquiry jsonb,
+    mapping_version integer,
+    lead_id uuid,
+    made_lead boolean not null default false,
+    filed_at timestamptz,
+    constraint submissions_pkey primary key (dealership_id, id),
+    constraint submissions_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
+    constraint submissions_reviewed_by_fkey foreign key (dealership_id, reviewed_by) references memberships (dealership_id, user_id),
+    -- Whoever removes a lead for good removes what it was made of.
+    constraint submissions_lead_fkey foreign key (dealership_id, lead_id) references leads (dealership_id, id) on delete cascade,
+    constraint submissions_idempotency_key_key unique (dealership_id, idempotency_key),
+    constraint submissions_verdict_check check (verdict in ('accepted', 'held', 'spam')),
+    constraint submissions_filed_check check ((filed_at is null) = (lead_id is null)),
+    constraint submissions_headers_check check (jsonb_typeof(headers) = 'object'),
+    constraint submissions_enquiry_check check (jsonb_typeof(enquiry) = 'object')
+);
+create index submissions_received_idx on submissions (dealership_id, received_at, id);
+create index submissions_verdict_idx on submissions (dealership_id, verdict, received_at, id);
+create index submissions_content_idx on submissions (dealership_id, content_hash, received_at);
+create index submissions_address_idx on submissions (dealership_id, address_hash, received_at);
+create index submissions_lead_idx on submissions (dealership_id, lead_id);
+create index submissions_unfiled_idx on submissions (dealership_id, received_at) where verdict = 'accepted' and filed_at is null;
+
+-- The open lead that the next enquiry from an e-mail address or a phone number belongs to. The key keeps two
+-- enquiries of the same instant from making two leads; whether the lead is still open is asked when it is used.
+create table enquiry_keys (
+    dealership_id uuid not null default scope.dealership_id(),
+    key text collate "C" not null,
+    lead_id uuid not null,
+    constraint enquiry_keys_pkey primary key (dealership_id, key),
+    constraint enquiry_keys_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
+    constraint enquiry_keys_lead_fkey foreign key (dealership_id, lead_id) references leads (dealership_id, id)
+        on delete cascade deferrable initially deferred
+);
+create index enquiry_keys_lead_idx on enquiry_keys (dealership_id, lead_id);
+
+alter table form_mappings enable row level security;
+alter table form_mappings force row level security;
+create policy form_mappings_member on form_mappings to norvalt_reader, norvalt_writer
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()) and (select scope.role()) = 'admin'
+                and created_by = (select scope.user_id()));
+create policy form_mappings_parser on form_mappings to norvalt_parser
+    using (dealership_id = (select scope.dealership_id())) with check (false);
+create policy form_mappings_gate on form_mappings to norvalt_gate
+    using (dealership_id = (select scope.dealership_id())) with check (false);
+
+-- What the public sent may be anybody's, so it is for those who see every lead.
+alter table submissions enable row level security;
+alter table submissions force row level security;
+create policy submissions_member on submissions to norvalt_reader, norvalt_writer
+    using (dealership_id = (select scope.dealership_id()) and (select scope.sees_all_leads()))
+    with check (dealership_id = (select scope.dealership_id()) and (select scope.sees_all_leads()));
+create policy submissions_parser on submissions to norvalt_parser
+    using (dealership_id = (select scope.dealership_id())) with check (false);
+create policy submissions_gate on submissions to norvalt_gate using (true)
+    with check (dealership_id = (select scope.dealership_id()));
+
+alter table enquiry_keys enable row level security;
+alter table enquiry_keys force row level security;
+create policy enquiry_keys_gate on enquiry_keys to norvalt_gate
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()));
+
+-- An admin sets the form; nobody else changes a dealership but Clerk.
+create policy dealerships_settings on dealerships as restrictive for update to norvalt_writer
+    using ((select scope.role()) = 'admin') with check ((select scope.role()) = 'admin');
+
+-- The gate files enquiries, in the dealership whose scope was entered and no other.
+create policy leads_filing on leads to norvalt_gate
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()));
+create policy conversations_filing on conversations to norvalt_gate
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()));
+
+grant select, insert (version, fields) on form_mappings to norvalt_writer;
+grant select on form_mappings to norvalt_reader, norvalt_parser, norvalt_gate;
+grant select on submissions to norvalt_reader, norvalt_writer, norvalt_parser, norvalt_gate;
+grant update (verdict, reviewed_by, reviewed_at) on submissions to norvalt_writer;
+grant insert, update on submissions to norvalt_gate;
+grant select, insert, update on enquiry_keys to norvalt_gate;
+grant select, insert, update on leads, conversations to norvalt_gate;
+grant select (id, name, slug, country, subscription_tier, subscription_status, form_origins, form_redirect_origins,
+              form_captcha_required, form_hourly_cap, form_address_cap) on dealerships to norvalt_reader, norvalt_writer;
+grant update (form_origins, form_redirect_origins, form_captcha_required, form_hourly_cap, form_address_cap, updated_at)
+    on dealerships to norvalt_writer;
+
+set local role norvalt_gate;
+
+-- What a form's page and its sender's browser have to know; only within the form's scope.
+create function scope.form_settings() returns table (origins text[], captcha_required boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select d.form_origins, d.form_captcha_required from public.dealerships d where d.id = scope.dealership_id()
+$$;
+
+-- Stores what a form sent, as it came, and judges it: spam by the signs found in it, held where something is odd or
+-- the caps are reached, else accepted. What was said within the last five minutes is the same submission, and so is
+-- what comes with the same key. Only an address that floods is turned away, and nothing of it is stored.
+-- The outcome is stored, repeated, key_reused or flood.
+create function scope.receive_submission(
+    sent_type text, sent_headers jsonb, sent_body bytea, hash bytea, sender bytea, repeat_key text,
+    spam_signs text[], oddities text[], captcha text, captcha_host text, origin text, next_origin text)
+returns table (outcome text, receipt_id uuid, origin_is_allowed boolean, next_is_allowed boolean,
+               mapping_version integer, mapping jsonb)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    here constant uuid := scope.dealership_id();
+    -- Submissions of one address in ten minutes.
+    flood constant integer := 100;
+    dealership public.dealerships;
+    same record;
+    by_sender bigint;
+    judged text;
+begin
+    select * into strict dealership from public.dealerships d where d.id = here;
+    origin_is_allowed := coalesce(origin = any (dealership.form_origins), false);
+    next_is_allowed := coalesce(next_origin = any (dealership.form_redirect_origins), false);
+    select m.version, m.fields into mapping_version, mapping from public.form_mappings m
+     where m.dealership_id = here order by m.version desc limit 1;
+
+    -- A copy of the same instant waits here for the first one's commit.
+    perform pg_advisory_xact_lock(hashtextextended(here::text || encode(hash, 'hex'), 1));
+    select s.id, s.content_hash into same from public.submissions s
+     where s.dealership_id = here and s.idempotency_key = repeat_key;
+    if not found then
+        select s.id, s.content_hash into same from public.submissions s
+         where s.dealership_id = here and s.content_hash = hash and s.received_at > now() - interval '5 minutes'
+         order by s.received_at desc limit 1;
+    end if;
+    if found then
+        outcome := case when same.content_hash = hash then 'repeated' else 'key_reused' end;
+        receipt_id := same.id;
+        return next;
+        return;
+    end if;
+
+    select count(*) into by_sender
+      from (select from public.submissions s
+             where s.dealership_id = here and s.address_hash = sender and s.received_at > now() - interval '10 minutes'
+             limit flood) recent;
+    if by_sender >= flood then
+        outcome := 'flood';
+        return next;
+        return;
+    end if;
+
+    if captcha = 'failed' then
+        spam_signs := array_append(spam_signs, 'captcha_failed');
+    elsif captcha = 'passed' and dealership.form_origins <> '{}' and not exists (
+              select from unnest(dealership.form_origins) o
+               where split_part(split_part(o, '://', 2), ':', 1) = captcha_host) then
+        spam_signs := array_append(spam_signs, 'captcha_of_another_site');
+    elsif captcha = 'unavailable' then
+        oddities := array_append(oddities, 'captcha_unavailable');
+    elsif captcha = 'absent' and dealership.form_captcha_required then
+        oddities := array_append(oddities, 'captcha_missing');
+    end if;
+    if by_sender >= dealership.form_address_cap then
+        oddities := array_append(oddities, 'address_cap');
+    end if;
+    if dealership.form_hourly_cap <= (
+        select count(*) from (select from public.submissions s
+                               where s.dealership_id = here and s.verdict = 'accepted'
+                                 and s.received_at > now() - interval '1 hour'
+                               limit dealership.form_hourly_cap) recent) then
+        oddities := array_append(oddities, 'hourly_cap');
+    end if;
+    judged := case when spam_signs <> '{}' then 'spam' when oddities <> '{}' then 'held' else 'accepted' end;
+
+    insert into public.submissions (content_type, headers, body, content_hash, address_hash, idempotency_key, verdict, reasons)
+    values (sent_type, sent_headers, sent_body, hash, sender, repeat_key, judged, spam_signs || oddities)
+    on conflict on constraint submissions_idempotency_key_key do nothing
+    returning id into receipt_id;
+    -- Another body took the key in this very instant.
+    outcome := case when receipt_id is null then 'key_reused' else 'stored' end;
+    return next;
+end $$;
+
+-- Files what was read from an accepted submission: on the open lead of the same e-mail address or phone number, whose
+-- blanks it fills and where nothing is overwritten, else on a new one. Without either it is held instead. Once is
+-- enough: whatever is filed, held or spam stays as it is.
+create function scope.file_submission(submission uuid, read jsonb, read_under integer) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    here constant uuid := scope.dealership_id();
+    new_lead constant uuid := scope.uuid_v7();
+    received timestamptz;
+    enquiry public.leads;
+    key text;
+    keys text[];
+    open_lead uuid;
+begin
+    select s.received_at into received from public.submissions s
+     where s.dealership_id = here and s.id = submission and s.verdict = 'accepted' and s.filed_at is null
+       for update;
+    if not found then
+        return;
+    end if;
+    enquiry := jsonb_populate_record(null::public.leads, read);
+    if enquiry.email is null and enquiry.phone is null then
+        update public.submissions s
+           set verdict = 'held', reasons = array_append(s.reasons, 'no_contact'), enquiry = read, mapping_version = read_under
+         where s.dealership_id = here and s.id = submission;
+        return;
+    end if;
+
+    enquiry.attribution := coalesce(enquiry.attribution, '{}');
+    enquiry.consent := coalesce(enquiry.consent || jsonb_build_object('given_at', received), '{}');
+
+    -- In one order, so that two enquiries wait for each other and never in a circle.
+    keys := array_remove(array['email:' || lower(enquiry.email), 'phone:' || enquiry.phone_e164], null);
+    foreach key in array keys loop
+        insert into public.enquiry_keys as k (key, lead_id) values (key, new_lead)
+        on conflict on constraint enquiry_keys_pkey do update set lead_id = k.lead_id;
+    end loop;
+    select l.id into open_lead from public.leads l
+     where l.dealership_id = here and l.deleted_at is null and l.status not in ('won', 'lost')
+       and (l.email_key = lower(enquiry.email) or l.phone_e164 = enquiry.phone_e164)
+     order by l.created_at, l.id limit 1;
+
+    if open_lead is null then
+        insert into public.leads (id, source, first_name, last_name, email, phone, phone_e164, company, message,
+                                  vehicle_of_interest, attribution, consent)
+        values (new_lead, 'website', enquiry.first_name, enquiry.last_name, enquiry.email, enquiry.phone,
+                enquiry.phone_e164, enquiry.company, enquiry.message, enquiry.vehicle_of_interest,
+                enquiry.attribution, enquiry.consent);
+    else
+        update public.leads l
+           set first_name = coalesce(l.first_name, enquiry.first_name),
+               last_name = coalesce(l.last_name, enquiry.last_name),
+               email = coalesce(l.email, enquiry.email),
+               phone = coalesce(l.phone, enquiry.phone),
+               phone_e164 = case when l.phone is null then enquiry.phone_e164 else l.phone_e164 end,
+               company = coalesce(l.company, enquiry.company),
+               vehicle_of_interest = coalesce(l.vehicle_of_interest, enquiry.vehicle_of_interest),
+               attribution = enquiry.attribution || l.attribution,
+               consent = enquiry.consent || l.consent
+         where l.dealership_id = here and l.id = open_lead;
+        insert into public.conversations (lead_id, direction, channel, author_kind, body, message_metadata)
+        values (open_lead, 'inbound', 'form', 'customer',
+                coalesce(enquiry.message, enquiry.vehicle_of_interest, '–'),
+                jsonb_strip_nulls(jsonb_build_object('submission_id', submission, 'attribution', enquiry.attribution,
+                    'vehicle_of_interest', enquiry.vehicle_of_interest)));
+    end if;
+    update public.enquiry_keys k set lead_id = coalesce(open_lead, new_lead)
+     where k.dealership_id = here and k.key = any (keys);
+    update public.submissions s
+       set enquiry = read, mapping_version = read_under, lead_id = coalesce(open_lead, new_lead),
+           made_lead = open_lead is null, filed_at = now()
+     where s.dealership_id = here and s.id = submission;
+end $$;
+
+-- Enters the scope of the parser: the submissions and mappings of one dealership.
+create function scope.enter_parsing(dealership uuid) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from public.dealerships d where d.id = dealership and d.deleted_at is null) then
+        raise exception 'no such dealership' using errcode = 'NV005';
+    end if;
+    perform set_config('norvalt.dealership_id', dealership::text, true);
+    return dealership;
+end $$;
+
+-- The dealerships with an accepted submission that nobody has filed in the minute since it came.
+create function scope.dealerships_to_parse() returns setof uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select d.id from public.dealerships d
+     where d.deleted_at is null and exists (
+               select from public.submissions s
+                where s.dealership_id = d.id and s.verdict = 'accepted' and s.filed_at is null
+                  and s.received_at < now() - interval '1 minute')
+$$;
+
+revoke execute on function scope.form_settings, scope.receive_submission, scope.file_submission, scope.enter_parsing,
+    scope.dealerships_to_parse from public;
+grant execute on function scope.form_settings, scope.receive_submission to norvalt_intake;
+grant execute on function scope.file_submission to norvalt_intake, norvalt_parser, norvalt_writer;
+grant execute on function scope.enter_parsing, scope.dealerships_to_parse to norvalt_parser;
+
+reset role;

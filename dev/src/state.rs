@@ -38,6 +38,9 @@ pub struct State {
     pub login_password: String,
     /// The secret that signs Clerk's webhooks.
     pub webhook_secret: String,
+    /// What the time of a form is signed with.
+    #[serde(default = "secret")]
+    pub form_secret: String,
 }
 
 impl State {
@@ -61,8 +64,9 @@ impl State {
             port: 0,
             clerk_port: None,
             postgres_port: None,
-            owner_password: Uuid::new_v4().simple().to_string(),
-            login_password: Uuid::new_v4().simple().to_string(),
+            owner_password: secret(),
+            login_password: secret(),
+            form_secret: secret(),
             webhook_secret: format!("whsec_{}", STANDARD.encode(webhook_key)),
         }
     }
@@ -114,6 +118,7 @@ impl State {
             ("CLERK_ISSUER", issuer),
             ("CLERK_AUTHORIZED_PARTIES", ORIGIN.to_owned()),
             ("CLERK_WEBHOOK_SECRETS", self.webhook_secret.clone()),
+            ("FORM_SECRETS", self.form_secret.clone()),
         ];
         variables.extend(Login::ALL.map(|login| (login.setting(), self.login_url(login))));
         variables
@@ -127,6 +132,11 @@ impl State {
         variables.push(("DATABASE_URL_OWNER", self.owner_url()));
         variables
     }
+}
+
+/// 122 random bits.
+fn secret() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 /// The right to be the one running stack; the kernel takes it back when we end, however we end.

@@ -243,7 +243,7 @@ async fn a_statement_that_takes_too_long_or_waits_too_long_is_a_503() {
         for login in [Login::Reader, Login::Writer] {
             let user = login.user();
             let set = format!(
-                "alter role {user} in database {database} set {slow} = '50ms';
+                "alter role {user} in database {database} set {slow} = '300ms';
                  alter role {user} in database {database} set {fast} = '0'"
             );
             owner.batch_execute(&set).await.unwrap();

@@ -1,13 +1,18 @@
-//! `POST /webhooks/form/{dealership_id}`: a lead from a dealership's web site. Anybody can call it, and it
-//! tells them nothing: its database user can insert and see no row.
-use deserr::Deserr;
+//! `POST /webhooks/form/{dealership_id}`: an enquiry from a dealership's web site. What comes is stored as it is and
+//! judged before anything is made of it; whatever the verdict, the sender gets the same answer. Anybody can call it,
+//! and its database user sees no row.
+mod captcha;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
-use shared::domain::{Attribution, Email, Phone};
-use shared::error::{FieldError, StatusCode};
-use shared::fields::{self, FieldErrors, Invalid, Text};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Route};
+use shared::config::{Settings, StartupError};
+use shared::error::StatusCode;
+use shared::fields;
+use shared::forms::{Enquiry, FILE, Form, Honeypot, Mapping, RenderToken, TokenKeys};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Route, header};
 use uuid::Uuid;
+
+pub use captcha::Captcha;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -18,71 +23,34 @@ pub const ROUTE: Route = Route {
     caller: Caller::Public,
 };
 
-/// A field that people do not see and bots fill in.
-const HONEYPOT: &str = "_gotcha";
+/// For how long an address that floods is turned away, in seconds: what `scope.receive_submission` counts over.
+const FLOOD_SECONDS: u32 = 600;
+/// The headers that are stored: none that identifies a person, and none that is a secret.
+const KEPT_HEADERS: [&str; 6] =
+    ["accept", "accept-language", "content-type", "origin", "referer", "user-agent"];
 
-/// The fields a form may have, in the names of the columns they fill.
-#[derive(Deserr, Serialize)]
-#[deserr(error = FieldErrors, deny_unknown_fields)]
-struct Form {
-    #[deserr(default)]
-    first_name: Option<Text<100>>,
-    #[deserr(default)]
-    last_name: Option<Text<100>>,
-    #[deserr(default)]
-    email: Option<Email>,
-    #[deserr(default)]
-    #[serde(flatten)]
-    phone: Option<Phone>,
-    #[deserr(default)]
-    company: Option<Text<200>>,
-    #[deserr(default)]
-    message: Option<Text<10_000>>,
-    #[deserr(default)]
-    vehicle_of_interest: Option<Text<200>>,
-    #[deserr(default)]
-    attribution: Attribution,
-    #[deserr(default)]
-    consent: Consent,
+/// What a verdict needs to know.
+pub struct Config {
+    /// What signs a form's time, and hides the senders' addresses.
+    pub keys: TokenKeys,
+    /// Cloudflare Turnstile, if the deployment has it.
+    pub captcha: Option<Captcha>,
 }
 
-#[derive(Default, Deserr, Serialize)]
-#[deserr(error = FieldErrors, deny_unknown_fields)]
-struct Consent {
-    #[deserr(default)]
-    marketing: Option<Checkbox>,
-    #[deserr(default)]
-    text_version: Option<Text<64>>,
-}
-
-/// A checkbox as browsers send it; an unticked one is not sent at all.
-#[derive(Deserr, Serialize)]
-#[deserr(try_from(String) = Checkbox::parse -> Invalid)]
-struct Checkbox(bool);
-
-impl Checkbox {
-    fn parse(value: String) -> Result<Self, Invalid> {
-        match value.as_str() {
-            "on" | "true" | "1" | "yes" => Ok(Self(true)),
-            "off" | "false" | "0" | "no" => Ok(Self(false)),
-            _ => Err(Invalid::because("must be on or off")),
-        }
+impl Config {
+    /// Reads `FORM_SECRETS`, `TURNSTILE_SECRET_KEY` and `TURNSTILE_URL`.
+    ///
+    /// # Errors
+    /// When one of them is missing that must be there, or unusable.
+    pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
+        Ok(Self { keys: TokenKeys::read(settings).await?, captcha: Captcha::read(settings).await? })
     }
 }
 
-/// Nothing is made when the idempotency key is taken.
-const INSERT: &str = "
-    with taken as (
-        insert into idempotency_keys (route, key, request_hash)
-        select 'form-webhook', $1, $2 where $1::text is not null
-        on conflict do nothing returning 1
-    )
-    insert into leads (source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_of_interest,
-                       attribution, consent)
-    select 'website', r.first_name, r.last_name, r.email, r.phone, r.phone_e164, r.company, r.message, r.vehicle_of_interest,
-           jsonb_strip_nulls(r.attribution), jsonb_strip_nulls(r.consent)
-      from jsonb_populate_record(null::leads, $3) r
-     where $1::text is null or exists (select from taken)";
+const RECEIVE: &str = "
+    select outcome, receipt_id, origin_is_allowed, next_is_allowed, coalesce(mapping_version, 0) as mapping_version,
+           coalesce(mapping, '{}') as mapping
+      from scope.receive_submission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 #[derive(Serialize)]
 struct Receipt {
@@ -90,43 +58,112 @@ struct Receipt {
     status: &'static str,
 }
 
-/// 202 with a receipt; a bot gets the same and leaves nothing behind.
-pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+/// 202 with a receipt, or 303 to where the form says; accepted, held and spam look and last the same.
+pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
     let dealership = ctx.path_id("dealership_id")?;
-    let mut fields = ctx.form()?;
     let repeat = ctx.idempotency()?;
-    // Nothing can be read back, so a repeated key's receipt has to follow from the key.
-    let receipt_id =
-        repeat.key.as_ref().map_or_else(Uuid::now_v7, |key| Uuid::new_v5(&dealership, key.as_bytes()));
+    let content_type = ctx.header("content-type").unwrap_or_default();
+    let body = ctx.body()?.to_vec();
+    let form = Form::read(content_type, &body).await?;
 
-    if fields.remove(HONEYPOT).is_none() {
-        group(&mut fields);
-        let form: Form = fields::read(Value::Object(fields)).map_err(ApiError::invalid)?;
-        if form.email.is_none() && form.phone.is_none() {
-            let error = FieldError::new("email", "required", "give an e-mail address or a phone number");
-            return Err(ApiError::invalid(vec![error]));
-        }
-        let columns = serde_json::to_value(form).map_err(ApiError::internal)?;
-        ctx.intake(dealership).query(INSERT, &[&repeat.key, &repeat.request_hash, &columns]).await?;
+    let signs = Signs::of(&form, dealership, config, ctx);
+    let captcha = captcha::verify(config.captcha.as_ref(), form.captcha()).await;
+    let next = form.next().filter(|next| is_plain_http(next));
+    let intake = ctx.intake(dealership);
+    let rows = intake
+        .query(
+            RECEIVE,
+            &[
+                &content_type,
+                &kept_headers(ctx),
+                &body,
+                &form.content_hash(),
+                &ctx.source_address().and_then(|address| config.keys.pseudonym(&address)),
+                &repeat.key,
+                &signs.spam,
+                &signs.oddities,
+                &captcha.as_str(),
+                &captcha.host(),
+                &ctx.header("origin"),
+                &next.map(origin),
+            ],
+        )
+        .await?;
+    let received = rows.first().ok_or_else(ApiError::not_found)?;
+    match received.try_get("outcome")? {
+        "flood" => return Err(ApiError::too_many_requests(FLOOD_SECONDS)),
+        "key_reused" => return Err(ApiError::idempotency_key_reused()),
+        _ => {}
     }
-    Answer::json(StatusCode::ACCEPTED, &Receipt { receipt_id, status: "received" })
+
+    // From here on it is stored, and acknowledged whatever happens: parse-submissions files what is left.
+    let receipt_id: Uuid = received.try_get("receipt_id")?;
+    let mapping: Mapping = fields::read(received.try_get("mapping")?).unwrap_or_default();
+    let enquiry = serde_json::to_value(Enquiry::read(&form, &mapping)).map_err(ApiError::internal)?;
+    let version: i32 = received.try_get("mapping_version")?;
+    let filed = intake.query(FILE, &[&receipt_id, &enquiry, &version]).await;
+
+    let wants_json = ctx.header("accept").is_some_and(|accept| accept.contains("application/json"));
+    let mut answer = match next {
+        Some(next) if !wants_json && received.try_get("next_is_allowed")? => {
+            Answer::see_other(next.to_owned())
+        }
+        _ => Answer::json(StatusCode::ACCEPTED, &Receipt { receipt_id, status: "received" })?,
+    }
+    .header(header::VARY, "accept, origin".to_owned());
+    if let Some(origin) = ctx.header("origin")
+        && received.try_get("origin_is_allowed")?
+    {
+        answer = answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.to_owned());
+    }
+    Ok(match filed {
+        Ok(_) => answer,
+        Err(error) => answer.despite(&error),
+    })
 }
 
-/// A form is flat: gathers `utm_source` and its like under `attribution`, and `consent[x]` under `consent`.
-fn group(fields: &mut Map<String, Value>) {
-    let (mut attribution, mut consent) = (Map::new(), Map::new());
-    for (name, value) in std::mem::take(fields) {
-        if Attribution::FIELDS.contains(&name.as_str()) {
-            attribution.insert(name, value);
-        } else if let Some(purpose) = name.strip_prefix("consent[").and_then(|rest| rest.strip_suffix(']')) {
-            consent.insert(purpose.to_owned(), value);
-        } else {
-            fields.insert(name, value);
+/// What speaks against a form before the database is asked.
+#[derive(Default)]
+struct Signs {
+    spam: Vec<String>,
+    oddities: Vec<String>,
+}
+
+impl Signs {
+    fn of(form: &Form, dealership: Uuid, config: &Config, ctx: &Ctx<'_>) -> Self {
+        let mut signs = Self::default();
+        let token = form.rendered().map(|token| config.keys.verify(dealership, token, ctx.now()));
+        match token {
+            None | Some(RenderToken::Good) => {}
+            Some(RenderToken::TooFast) => signs.spam.push("too_fast".to_owned()),
+            Some(RenderToken::Forged) => signs.spam.push("token_forged".to_owned()),
+            Some(RenderToken::Stale) => signs.oddities.push("token_stale".to_owned()),
         }
-    }
-    for (name, group) in [("attribution", attribution), ("consent", consent)] {
-        if !group.is_empty() {
-            fields.insert(name.to_owned(), Value::Object(group));
+        match form.honeypot() {
+            Honeypot::Filled => signs.spam.push("honeypot".to_owned()),
+            // Our snippet has both, so whoever sends one alone has picked the fields.
+            Honeypot::Absent if token.is_some() => signs.spam.push("honeypot_missing".to_owned()),
+            Honeypot::Absent | Honeypot::Empty => {}
         }
+        signs
     }
+}
+
+fn kept_headers(ctx: &Ctx<'_>) -> Value {
+    let kept = KEPT_HEADERS.into_iter().filter_map(|name| Some((name.to_owned(), ctx.header(name)?.into())));
+    Value::Object(kept.collect::<Map<_, _>>())
+}
+
+/// Whether it can be put into a `Location` as it is.
+fn is_plain_http(url: &str) -> bool {
+    let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    is_plain && (url.starts_with("https://") || url.starts_with("http://"))
+}
+
+/// `https://a.example:8443` of `https://a.example:8443/thanks?x`; what a browser would take for the host and more is
+/// no origin that anybody allows.
+fn origin(url: &str) -> String {
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    let end = url[after_scheme..].find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
+    url[..end].to_owned()
 }

@@ -143,7 +143,7 @@ fn no_lead_is_on_two_pages_or_on_none_whatever_others_insert_delete_and_edit() {
     let world = runtime.block_on(World::seeded());
     let owner = runtime.block_on(world.owner());
     let property = async |reading: Reading| {
-        owner.batch_execute("truncate leads, conversations").await.unwrap();
+        owner.batch_execute("truncate leads cascade").await.unwrap();
         let mut leads = Leads { owner: &owner, all: BTreeMap::new() };
         for row in &reading.before {
             leads.insert(*row, true).await;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use clerk_webhook::{Config, Secrets};
 use lambda_http::{Body, Request, Response};
+use shared::forms::TokenKeys;
 use shared::{App, Route};
 
 /// What the tests sign Clerk's webhooks with.
@@ -12,6 +13,12 @@ pub const WEBHOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=";
 
 static CLERK: LazyLock<Config> =
     LazyLock::new(|| Config { secrets: Secrets::parse(WEBHOOK_SECRET).unwrap(), instance_id: None });
+
+/// What the tests sign the time of a form with.
+pub const FORM_SECRET: &str = "the secret of the tests' forms";
+
+static FORM: LazyLock<form_webhook::Config> =
+    LazyLock::new(|| form_webhook::Config { keys: TokenKeys::parse(FORM_SECRET).unwrap(), captcha: None });
 
 type Respond = for<'a> fn(&'a App, Request) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
 
@@ -38,12 +45,20 @@ const CLERK_WEBHOOK: Endpoint = Endpoint {
     },
 };
 
+const FORM_WEBHOOK: Endpoint = Endpoint {
+    route: &form_webhook::ROUTE,
+    respond: |app, request| {
+        Box::pin(async {
+            app.respond(request, async |ctx| form_webhook::handle(ctx, &FORM).await).await.unwrap()
+        })
+    },
+};
+
 pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
     let mut all: Vec<Endpoint> = endpoints![
         create_conversation,
         create_lead,
         delete_lead,
-        form_webhook,
         get_lead,
         health,
         list_conversations,
@@ -52,7 +67,7 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         patch_lead,
     ]
     .into();
-    all.push(CLERK_WEBHOOK);
+    all.extend([CLERK_WEBHOOK, FORM_WEBHOOK]);
     all.sort_by_key(|endpoint| endpoint.route.name);
     all
 });

@@ -54,6 +54,12 @@ impl Event {
         self
     }
 
+    /// As API Gateway had it from this address.
+    pub fn from_address(mut self, address: &str) -> Self {
+        self.json["requestContext"]["http"]["sourceIp"] = json!(address);
+        self
+    }
+
     /// With this query string, such as `status=new&limit=5`.
     pub fn query(mut self, query: &str) -> Self {
         self.json["rawQueryString"] = json!(query);

@@ -26,7 +26,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-pub use endpoints::{ENDPOINTS, Endpoint, WEBHOOK_SECRET, endpoint};
+pub use endpoints::{ENDPOINTS, Endpoint, FORM_SECRET, WEBHOOK_SECRET, endpoint};
 pub use event::{Event, event, event_files};
 
 pub const ISSUER: &str = "https://clerk.norvalt.test";
@@ -107,6 +107,7 @@ impl World {
             ("CLERK_JWT_KEY".to_owned(), CLERK.public_pem()),
             ("CLERK_AUTHORIZED_PARTIES".to_owned(), ORIGIN.to_owned()),
             ("CLERK_WEBHOOK_SECRETS".to_owned(), WEBHOOK_SECRET.to_owned()),
+            ("FORM_SECRETS".to_owned(), FORM_SECRET.to_owned()),
             ("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), self.concurrency.to_string()),
         ];
         variables.extend(Login::ALL.map(|login| (login.setting().to_owned(), self.url(login))));

@@ -1,0 +1,135 @@
+//! Turnstile: a provider that speaks its protocol on this machine.
+use std::sync::{Arc, Mutex};
+
+use dev::people::TESLA_OSLO;
+use form_webhook::{Captcha, Config};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::service::service_fn;
+use hyper::{Response, server::conn::http1};
+use hyper_util::rt::TokioIo;
+use lambda_http::Body;
+use serde_json::{Value, json};
+use shared::config::Settings;
+use shared::forms::TokenKeys;
+use tokio::net::TcpListener;
+
+use super::{fields, verdicts, world};
+use crate::support::{FORM_SECRET, World, endpoint};
+
+/// What it was asked; what it answers follows from the token.
+#[derive(Clone, Default)]
+struct Provider(Arc<Mutex<Vec<Value>>>);
+
+impl Provider {
+    async fn start(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/siteverify", listener.local_addr().unwrap());
+        let provider = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let provider = provider.clone();
+                let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                    let provider = provider.clone();
+                    async move {
+                        let body = request.into_body().collect().await?.to_bytes();
+                        let asked: Value = serde_json::from_slice(&body).unwrap();
+                        let token = asked["response"].as_str().unwrap_or_default().to_owned();
+                        provider.0.lock().unwrap().push(asked);
+                        let passed =
+                            json!({"success": true, "hostname": "www.example.com", "action": "norvalt-form"});
+                        let (status, answer) = match token.as_str() {
+                            "good" => (200, passed),
+                            "other-site" => (
+                                200,
+                                json!({"success": true, "hostname": "evil.example", "action": "norvalt-form"}),
+                            ),
+                            "other-action" => (
+                                200,
+                                json!({"success": true, "hostname": "www.example.com", "action": "login"}),
+                            ),
+                            "used" => {
+                                (200, json!({"success": false, "error-codes": ["timeout-or-duplicate"]}))
+                            }
+                            "their-fault" => {
+                                (200, json!({"success": false, "error-codes": ["internal-error"]}))
+                            }
+                            "down" => (503, json!({})),
+                            _ => (200, json!({"success": false, "error-codes": ["invalid-input-response"]})),
+                        };
+                        let body = Full::new(Bytes::from(answer.to_string()));
+                        Ok::<_, hyper::Error>(Response::builder().status(status).body(body).unwrap())
+                    }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        url
+    }
+}
+
+async fn config(url: &str) -> Config {
+    let settings = [("TURNSTILE_SECRET_KEY", "the secret key"), ("TURNSTILE_URL", url)];
+    let settings =
+        Settings::from_variables(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let captcha = Captcha::read(&settings).await.unwrap();
+    Config { keys: TokenKeys::parse(FORM_SECRET).unwrap(), captcha }
+}
+
+async fn send(world: &World, config: &Config, token: Option<&str>) {
+    let mut form = json!({ "email": format!("{}@b.example", uuid::Uuid::new_v4()) });
+    if let Some(token) = token {
+        form["cf-turnstile-response"] = json!(token);
+    }
+    let app = world.app(endpoint("form-webhook")).await;
+    let respond = app.respond(fields(form).request(), async |ctx| form_webhook::handle(ctx, config).await);
+    let response: lambda_http::Response<Body> = respond.await.unwrap();
+    assert_eq!(response.status(), 202, "{:?}", response.body());
+}
+
+#[tokio::test]
+async fn a_failed_captcha_is_spam_and_a_provider_that_is_down_costs_no_enquiry() {
+    let world = world().await;
+    let owner = world.owner().await;
+    owner
+        .execute(
+            "update dealerships set form_origins = '{https://www.example.com:8443}' where id = $1",
+            &[&TESLA_OSLO.id],
+        )
+        .await
+        .unwrap();
+    let provider = Provider::default();
+    let config = config(&provider.start().await).await;
+    let long = "x".repeat(2049);
+    let tokens = [
+        (None, "accepted"),
+        (Some("good"), "accepted"),
+        (Some("bad"), "spam: captcha_failed"),
+        (Some("used"), "spam: captcha_failed"),
+        (Some("other-action"), "spam: captcha_failed"),
+        (Some("other-site"), "spam: captcha_of_another_site"),
+        (Some("their-fault"), "held: captcha_unavailable"),
+        (Some("down"), "held: captcha_unavailable"),
+        (Some(long.as_str()), "spam: captcha_failed"),
+    ];
+    for (token, _) in tokens {
+        send(&world, &config, token).await;
+    }
+    assert_eq!(verdicts(&world).await, tokens.map(|(_, verdict)| verdict));
+    let asked = provider.0.lock().unwrap().clone();
+    assert_eq!(asked.len(), 7, "neither a missing token nor an endless one is asked about");
+    assert_eq!(asked[0]["secret"], "the secret key");
+    assert!(asked[0]["idempotency_key"].is_string() && asked[0].get("remoteip").is_none());
+}
+
+#[tokio::test]
+async fn where_it_is_required_a_form_without_it_is_held() {
+    let world = world().await;
+    world.owner().await.batch_execute("update dealerships set form_captcha_required = true").await.unwrap();
+    let nobody_listens = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let config = config(&format!("http://{nobody_listens}/")).await;
+    for token in [None, Some("good")] {
+        send(&world, &config, token).await;
+    }
+    assert_eq!(verdicts(&world).await, ["held: captcha_missing", "held: captcha_unavailable"]);
+}

@@ -1,0 +1,167 @@
+//! The same submission twice, and another enquiry of the same customer.
+use std::sync::Arc;
+
+use dev::people::{TESLA_OSLO, VW_BERGEN};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{fields, form, leads, receipt, urlencoded, verdicts, world};
+use crate::support::World;
+
+async fn messages(world: &World) -> Vec<(String, Value)> {
+    let sql =
+        "select body, message_metadata from conversations where channel = 'form' order by created_at, id";
+    world.owner().await.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test]
+async fn fifty_copies_of_one_submission_at_once_make_one_lead() {
+    for keyed in [true, false] {
+        let world = Arc::new(world().await.with_concurrency(8));
+        let copy = if keyed { form("form-webhook") } else { form("form-webhook/urlencoded") };
+        let mut copies = JoinSet::new();
+        for _ in 0..50 {
+            let (world, copy) = (world.clone(), copy.clone());
+            copies.spawn(async move { receipt(world.send(copy).await) });
+        }
+        let mut receipts = copies.join_all().await;
+        receipts.push(receipt(world.send(copy).await));
+        receipts.dedup();
+        assert_eq!((receipts.len(), verdicts(&world).await.len(), leads(&world).await.len()), (1, 1, 1));
+        assert_eq!(messages(&world).await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_double_submit_is_one_for_five_minutes_whatever_its_encoding() {
+    let world = world().await;
+    let once = receipt(world.send(urlencoded("email=a%40b.example&message=Hei++du")).await);
+    let again = fields(json!({ "message": " Hei du ", "email": "a@b.example", "_t": "" }));
+    assert_eq!(receipt(world.send(again.clone()).await), once);
+    assert_ne!(receipt(world.send(again.clone().path("dealership_id", VW_BERGEN.id)).await), once);
+    assert_ne!(receipt(world.send(fields(json!({ "email": "a@b.example" }))).await), once);
+
+    world
+        .owner()
+        .await
+        .batch_execute("update submissions set received_at = received_at - interval '6 minutes'")
+        .await
+        .unwrap();
+    assert_ne!(receipt(world.send(again).await), once);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_body_for_ever() {
+    let world = world().await;
+    let once = receipt(world.send(form("form-webhook")).await);
+    world
+        .owner()
+        .await
+        .batch_execute("update submissions set received_at = received_at - interval '1 day'")
+        .await
+        .unwrap();
+    assert_eq!(receipt(world.send(form("form-webhook")).await), once);
+    let other = form("form-webhook").json(json!({ "email": "another@b.example" }));
+    assert_eq!(world.send(other.clone()).await.expect(422).code(), "idempotency_key_reused");
+    receipt(world.send(other.path("dealership_id", VW_BERGEN.id)).await);
+    assert_eq!(leads(&world).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_second_enquiry_is_added_to_the_open_lead_and_overwrites_nothing() {
+    let world = world().await;
+    receipt(world.send(fields(json!({
+        "first_name": "Kari", "email": "kari@example.no", "message": "Er den ledig?", "utm_source": "google",
+        "consent[marketing]": "off",
+    }))).await);
+    receipt(world.send(fields(json!({
+        "first_name": "Katrine", "last_name": "Nordmann", "email": "KARI@example.no", "phone": "912 34 567",
+        "message": "Og i blått?", "utm_source": "bing", "utm_medium": "cpc", "consent[marketing]": "on",
+    }))).await);
+    // Now by the phone number, which the lead has from the second.
+    receipt(
+        world
+            .send(fields(json!({ "email": "other@example.no", "tlf": "+47 91234567", "bil": "ID.4" })))
+            .await,
+    );
+
+    let leads = leads(&world).await;
+    assert_eq!(leads.len(), 1);
+    let lead = &leads[0];
+    assert_eq!(
+        [
+            &lead["first_name"],
+            &lead["last_name"],
+            &lead["email"],
+            &lead["phone"],
+            &lead["message"],
+            &lead["vehicle_of_interest"]
+        ],
+        ["Kari", "Nordmann", "kari@example.no", "912 34 567", "Er den ledig?", "ID.4"]
+    );
+    assert_eq!(
+        lead["attribution"],
+        json!({ "utm_source": "google", "utm_medium": "cpc" }),
+        "the first touch stays"
+    );
+    assert_eq!(lead["consent"]["marketing"], json!(false), "a form does not undo a no");
+    assert_eq!(lead["conversation_count"], json!(2));
+
+    let messages = messages(&world).await;
+    assert_eq!((messages[0].0.as_str(), messages[1].0.as_str()), ("Og i blått?", "ID.4"));
+    assert_eq!(
+        messages[0].1["attribution"],
+        json!({ "utm_source": "bing", "utm_medium": "cpc" }),
+        "the last touch"
+    );
+    let filed = world.count("select count(*) from submissions where filed_at is not null and lead_id = (select id from leads)").await;
+    assert_eq!(filed, 3);
+}
+
+#[tokio::test]
+async fn a_closed_or_deleted_lead_is_left_alone() {
+    let world = world().await;
+    let close = [
+        "update leads set status = 'lost', lost_reason = 'x' where status = 'new'",
+        "update leads set deleted_at = now() where status = 'new'",
+    ];
+    for (n, close) in close.into_iter().enumerate() {
+        receipt(world.send(fields(json!({ "email": "kari@example.no", "message": n }))).await);
+        world.owner().await.batch_execute(close).await.unwrap();
+    }
+    receipt(world.send(fields(json!({ "email": "kari@example.no", "message": "igjen" }))).await);
+    assert_eq!((leads(&world).await.len(), messages(&world).await.len()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_lead_that_staff_made_gets_the_enquiry_too() {
+    let world = world().await;
+    let made = "insert into leads (dealership_id, source, email) values ($1, 'phone', 'Kari@Example.no')";
+    world.owner().await.execute(made, &[&TESLA_OSLO.id]).await.unwrap();
+    receipt(world.send(fields(json!({ "email": "kari@example.no", "message": "Hei" }))).await);
+    assert_eq!((leads(&world).await.len(), messages(&world).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn different_enquiries_of_one_customer_at_once_make_one_lead() {
+    let world = Arc::new(world().await.with_concurrency(8));
+    let mut enquiries = JoinSet::new();
+    for n in 0..40 {
+        let world = world.clone();
+        // Each knows the address, the number or both, so that they wait for one another crosswise.
+        let mut enquiry = json!({ "message": n });
+        if n % 3 != 0 {
+            enquiry["email"] = json!("kari@example.no");
+        }
+        if n % 3 != 1 {
+            enquiry["phone"] = json!("912 34 567");
+        }
+        enquiries.spawn(async move { receipt(world.send(fields(enquiry)).await) });
+    }
+    enquiries.join_all().await;
+    let unfiled =
+        world.count("select count(*) from submissions where verdict = 'accepted' and filed_at is null").await;
+    assert_eq!(unfiled, 0);
+    // By the address alone and by the number alone there may be two before the first that has both.
+    assert!((1..=2).contains(&leads(&world).await.len()), "{:?}", leads(&world).await);
+}
