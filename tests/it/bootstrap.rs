@@ -236,7 +236,9 @@ async fn a_missing_setting_is_named_and_nothing_starts() {
 async fn a_user_whom_the_policies_do_not_bind_is_refused_at_the_start() {
     let world = World::empty().await;
     for login in Login::ALL {
-        let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.route.login == login) else { continue };
+        let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.route.login == login) else {
+            continue;
+        };
         let mut settings = settings(&world).await;
         settings.insert(login.setting().to_owned(), world.database.owner_url.clone());
         let output = Sandbox::start(endpoint, &settings).await.end().await;

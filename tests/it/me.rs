@@ -117,9 +117,11 @@ async fn the_reader_sees_the_people_of_one_dealership_and_their_names_alone() {
         assert_eq!(client.query_one(seen, &[]).await.unwrap().get::<_, &str>(0), expected, "{seen}");
     }
     client.batch_execute("rollback").await.unwrap();
-    for hidden in
-        ["select clerk_version from users", "select clerk_version from dealerships", "select role from memberships"]
-    {
+    for hidden in [
+        "select clerk_version from users",
+        "select clerk_version from dealerships",
+        "select role from memberships",
+    ] {
         let error = client.query(hidden, &[]).await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "42501", "{hidden}");
     }

@@ -44,7 +44,8 @@ async fn a_purge_removes_every_row_of_what_was_deleted_before_and_no_other() {
     for dealership in [TESLA_OSLO.id, VW_BERGEN.id] {
         world.send(event("form-webhook").path("dealership_id", dealership)).await.expect(202);
     }
-    let mappings = "insert into form_mappings (dealership_id, version, fields) select id, 1, '{}' from dealerships";
+    let mappings =
+        "insert into form_mappings (dealership_id, version, fields) select id, 1, '{}' from dealerships";
     world.owner().await.batch_execute(mappings).await.unwrap();
     let (before, others) = (rows(&world, TESLA_OSLO.id).await, rows(&world, VW_BERGEN.id).await);
     let empty: Vec<_> = before.iter().filter(|(_, count)| *count == 0).collect();

@@ -9,7 +9,7 @@ use super::{fields, leads, receipt, verdicts, world};
 use crate::support::{Event, Reply, World};
 
 fn from(address: &str, n: usize) -> Event {
-    fields(json!({ "email": format!("a{n}@b.example") })).from_address(address)
+    fields(json!({ "email": format!("a{n}@b.example") })).sent_from(address)
 }
 
 fn counted(verdicts: Vec<String>) -> BTreeMap<String, usize> {
@@ -72,7 +72,7 @@ async fn beyond_the_hourly_cap_everything_is_held_and_spam_does_not_count() {
     let world = world().await;
     world.owner().await.batch_execute("update dealerships set form_hourly_cap = 2").await.unwrap();
     let spam =
-        |n| fields(json!({ "email": format!("s{n}@b.example"), "_gotcha": "x" })).from_address("203.0.113.1");
+        |n| fields(json!({ "email": format!("s{n}@b.example"), "_gotcha": "x" })).sent_from("203.0.113.1");
     for n in 0..3 {
         receipt(world.send(spam(n)).await);
         receipt(world.send(from("203.0.113.2", n)).await);
@@ -88,11 +88,11 @@ async fn twenty_honest_enquiries_arrive_in_a_flood_of_five_thousand() {
     let world = Arc::new(world().await.with_concurrency(8));
     let junk = |n: usize| {
         fields(json!({ "email": format!("junk{n}@spam.example"), "message": format!("buy {n}") }))
-            .from_address(&format!("198.{}.{}.{}", 18 + n % 2, n / 2 % 256, n / 512))
+            .sent_from(&format!("198.{}.{}.{}", 18 + n % 2, n / 2 % 256, n / 512))
     };
     let honest = |n: usize| {
         fields(json!({ "navn": format!("Kari {n}"), "epost": format!("kari{n}@example.no") }))
-            .from_address(&format!("203.0.113.{n}"))
+            .sent_from(&format!("203.0.113.{n}"))
     };
     let mut events = Vec::new();
     for n in 0..5000 {

@@ -55,7 +55,7 @@ impl Event {
     }
 
     /// As API Gateway had it from this address.
-    pub fn from_address(mut self, address: &str) -> Self {
+    pub fn sent_from(mut self, address: &str) -> Self {
         self.json["requestContext"]["http"]["sourceIp"] = json!(address);
         self
     }
