@@ -621,7 +621,7 @@ create policy automation_rules_member on automation_rules to norvalt_reader, nor
     with check (dealership_id = (select scope.dealership_id()));
 
 -- What an Idempotency-Key made, so that a repeated POST answers with it instead of making a second one.
--- The caller is the member, or the nil UUID for the public form, whose user can insert and see nothing.
+-- The caller is the member.
 create table idempotency_keys (
     dealership_id uuid not null default scope.dealership_id(),
     caller uuid not null default coalesce(scope.user_id(), '00000000-0000-0000-0000-000000000000'),
@@ -861,36 +861,36 @@ begin
     return next;
 end $$;
 
--- Files what was read from an accepted submission: on the open lead of the same e-mail address or phone number, whose
--- blanks it fills and where nothing is overwritten, else on a new one. Without either it is held instead. Once is
--- enough: whatever is filed, held or spam stays as it is.
+-- Keeps what was read from a submission and, if it is accepted, files it: on the open lead of the same e-mail address
+-- or phone number, whose blanks it fills and where nothing is overwritten, else on a new one. Without either it is held
+-- instead, unless a person has said that it is to be filed. What is filed stays as it is.
 create function scope.file_submission(submission uuid, read jsonb, read_under integer) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     here constant uuid := scope.dealership_id();
     new_lead constant uuid := scope.uuid_v7();
-    received timestamptz;
+    received record;
     enquiry public.leads;
     key text;
     keys text[];
     open_lead uuid;
 begin
-    select s.received_at into received from public.submissions s
-     where s.dealership_id = here and s.id = submission and s.verdict = 'accepted' and s.filed_at is null
-       for update;
+    select s.verdict, s.received_at, s.reviewed_by into received from public.submissions s
+     where s.dealership_id = here and s.id = submission and s.filed_at is null for update;
     if not found then
         return;
     end if;
     enquiry := jsonb_populate_record(null::public.leads, read);
-    if enquiry.email is null and enquiry.phone is null then
+    if received.verdict <> 'accepted' or received.reviewed_by is null and enquiry.email is null and enquiry.phone is null then
         update public.submissions s
-           set verdict = 'held', reasons = array_append(s.reasons, 'no_contact'), enquiry = read, mapping_version = read_under
+           set enquiry = read, mapping_version = read_under,
+               reasons = case when s.verdict = 'accepted' then array_append(s.reasons, 'no_contact') else s.reasons end,
+               verdict = case when s.verdict = 'accepted' then 'held' else s.verdict end
          where s.dealership_id = here and s.id = submission;
         return;
     end if;
-
     enquiry.attribution := coalesce(enquiry.attribution, '{}');
-    enquiry.consent := coalesce(enquiry.consent || jsonb_build_object('given_at', received), '{}');
+    enquiry.consent := coalesce(enquiry.consent || jsonb_build_object('given_at', received.received_at), '{}');
 
     -- In one order, so that two enquiries wait for each other and never in a circle.
     keys := array_remove(array['email:' || lower(enquiry.email), 'phone:' || enquiry.phone_e164], null);

@@ -136,3 +136,22 @@ update leads
                                where c.dealership_id = leads.dealership_id and c.lead_id = leads.id), created_at)
  where updated_at = now() and id between pg_temp.seed_id(10, 1) and pg_temp.seed_id(10, 20);
 set local session_replication_role = default;
+
+-- What the forms hold back, for a person to look at.
+insert into submissions (id, dealership_id, received_at, content_type, headers, body, content_hash, verdict, reasons,
+                         enquiry, mapping_version)
+select pg_temp.seed_id(50, n), pg_temp.seed_dealership(slug), now() - age::interval, 'application/json',
+       jsonb_build_object('content-type', 'application/json', 'origin', origin), convert_to(body, 'UTF8'),
+       sha256(convert_to(body, 'UTF8')), verdict, string_to_array(reason, ' '), enquiry::jsonb, 0
+  from (values
+    (1, 'tesla-oslo', '2 hours', 'https://www.teslaoslo.example', 'held', 'token_stale',
+     '{"Navn": "Sigrid Moe", "E-post": "sigrid.moe@post.example", "Melding": "Kan jeg prøve Model Y på lørdag?"}',
+     '{"first_name": "Sigrid", "last_name": "Moe", "email": "sigrid.moe@post.example", "message": "Kan jeg prøve Model Y på lørdag?"}'),
+    (2, 'tesla-oslo', '3 hours', 'https://www.teslaoslo.example', 'spam', 'honeypot',
+     '{"email": "offers@spam.example", "message": "Cheap backlinks", "_gotcha": "https://spam.example"}',
+     '{"email": "offers@spam.example", "message": "Cheap backlinks"}'),
+    (3, 'vw-bergen', '1 hour', 'https://www.vwbergen.example', 'held', 'no_contact',
+     '{"Navn": "Jon", "Melding": "Ring meg om Golf GTE"}',
+     '{"first_name": "Jon", "message": "Ring meg om Golf GTE"}')
+  ) as s (n, slug, age, origin, verdict, reason, body, enquiry)
+on conflict do nothing;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::clerk_webhook::delivery;
 use crate::support::proxy::Proxy;
 use crate::support::runtime_api::RuntimeApi;
-use crate::support::{CLERK, ENDPOINTS, Endpoint, Event, World, endpoint, event, kari, lead};
+use crate::support::{CLERK, ENDPOINTS, Endpoint, Event, World, endpoint, event, kari, lead, submission};
 
 /// A process that has not done it by now never will.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,8 +119,11 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
         (200, event("health")),
         (200, by_kari("list-conversations").id(lead(1))),
         (200, by_kari("list-leads")),
+        (200, by_kari("list-submissions")),
         (200, by_kari("me")),
         (200, by_kari("patch-lead").id(lead(1))),
+        (200, by_kari("reject-submission").id(submission(2))),
+        (200, by_kari("release-submission").id(submission(1))),
     ];
     requests.map(|(status, event)| (event.function, (status, event))).into()
 }

@@ -10,11 +10,11 @@ use shared::db::{Login, connect_as_owner};
 
 use crate::clerk_webhook::delivery;
 use crate::support::proxy::Proxy;
-use crate::support::{ENDPOINTS, Event, World, event, kari, lead, nina, session_token};
+use crate::support::{ENDPOINTS, Event, World, event, kari, lead, nina, session_token, submission};
 
 /// Each route's requests and their flushes once its sandbox is warm. One is the goal; a second one waits for a
 /// result of the first.
-const FLUSHES: [(&str, usize); 16] = [
+const FLUSHES: [(&str, usize); 19] = [
     ("clerk-webhook", 2),
     ("clerk-webhook, delivered again", 2),
     ("create-conversation", 1),
@@ -29,8 +29,11 @@ const FLUSHES: [(&str, usize); 16] = [
     ("health", 1),
     ("list-conversations", 1),
     ("list-leads", 1),
+    ("list-submissions", 1),
     ("me", 1),
     ("patch-lead", 1),
+    ("reject-submission", 1),
+    ("release-submission", 2),
 ];
 
 /// One of each, about the seeded lead of this number.
@@ -55,7 +58,10 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
         ("get-lead", about("get-lead")),
         ("list-conversations", about("list-conversations")),
         ("list-leads", by_kari("list-leads")),
+        ("list-submissions", by_kari("list-submissions")),
         ("me", by_kari("me")),
+        ("reject-submission", by_kari("reject-submission").id(submission(2))),
+        ("release-submission", by_kari("release-submission").id(submission(1))),
         ("patch-lead", about("patch-lead")),
         ("delete-lead", about("delete-lead")),
         ("form-webhook", event("form-webhook").path("dealership_id", TESLA_OSLO.id)),

@@ -29,12 +29,16 @@ const FILL: &str = "
       from dealerships d, generate_series(1, 2000) i;
     insert into conversations (dealership_id, lead_id, direction, channel, author_kind, body, created_at)
     select dealership_id, id, 'inbound', 'email', 'customer', 'Hei', created_at from leads;
+    insert into submissions (dealership_id, content_type, headers, body, content_hash, verdict, received_at)
+    select d.id, 'application/json', '{}', '{}', decode(md5(i::text), 'hex'), case when i % 200 = 0 then 'spam' else 'accepted' end,
+           now() - i * interval '1 minute'
+      from dealerships d, generate_series(1, 2000) i;
     alter table leads enable trigger user;
     alter table conversations enable trigger user;
     analyze;
     select pg_stat_reset()";
 
-/// Sequential scans of `leads` and `conversations`, and the rows fetched from them, by one request.
+/// Sequential scans of `leads`, `conversations` and `submissions`, and the rows fetched from them, by one request.
 async fn cost(world: &World, event: Event) -> (i64, i64) {
     let owner = world.owner().await;
     owner.batch_execute("select pg_stat_reset()").await.unwrap();
@@ -49,7 +53,7 @@ async fn cost(world: &World, event: Event) -> (i64, i64) {
     }
     let counted =
         "select sum(seq_scan)::bigint, sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_user_tables
-                    where relname in ('leads', 'conversations')";
+                    where relname in ('leads', 'conversations', 'submissions')";
     let row = owner.query_one(counted, &[]).await.unwrap();
     (row.get(0), row.get(1))
 }
@@ -97,6 +101,8 @@ async fn a_page_reads_what_it_shows() {
         );
     }
     let others = [
+        event("list-submissions").query("").by(&manager),
+        event("list-submissions").query("verdict=spam").by(&manager),
         event("list-leads").query("").by(&nina(&TESLA_OSLO)),
         event("get-lead").id(one).by(&manager),
         event("list-conversations").query("").id(one).by(&manager),

@@ -68,7 +68,12 @@ fn leaves() -> Event {
 /// A fresh lead of Tesla Oslo's, and what it looks like.
 async fn lead(world: &World, assigned: bool) -> Uuid {
     let sql = "insert into leads (dealership_id, source, first_name, assigned_to) values ($1, 'api', 'Isolda', $2) returning id";
-    world.row(sql, &[&TESLA_OSLO.id, &assigned.then_some(NINA.id)]).await.get(0)
+    let lead: Uuid = world.row(sql, &[&TESLA_OSLO.id, &assigned.then_some(NINA.id)]).await.get(0);
+    // And a held submission of the same id, for the routes that are about one.
+    let sql = "insert into submissions (dealership_id, id, content_type, headers, body, content_hash, verdict)
+               values ($1, $2, 'application/json', '{}', convert_to('{\"email\": \"' || $2::uuid || '@b.example\"}', 'UTF8'), '', 'held')";
+    world.owner().await.execute(sql, &[&TESLA_OSLO.id, &lead]).await.unwrap();
+    lead
 }
 
 async fn state(world: &World, lead: Uuid) -> (i32, i32, bool) {

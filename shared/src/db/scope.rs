@@ -206,21 +206,36 @@ pub struct Open {
 
 impl Open {
     /// Runs the last statements, each of which sees what the ones before it did, and commits, all in one flush.
+    /// Returns the rows of each.
     ///
     /// # Errors
     /// [`DbError`]; the transaction is then rolled back, unless the connection broke while committing.
-    pub async fn commit(mut self, statements: &[Statement<'_>]) -> Result<(), DbError> {
+    pub async fn commit(self, statements: &[Statement<'_>]) -> Result<Vec<Vec<Row>>, DbError> {
+        self.end(statements, "commit").await
+    }
+
+    /// The same, and nothing of it stays: what a commit would have done.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn roll_back(self, statements: &[Statement<'_>]) -> Result<Vec<Vec<Row>>, DbError> {
+        self.end(statements, "rollback").await
+    }
+
+    async fn end(
+        mut self,
+        statements: &[Statement<'_>],
+        how: &'static str,
+    ) -> Result<Vec<Vec<Row>>, DbError> {
         let client = self.client()?;
         // Sent in the order in which they are polled first, which is theirs.
         let sent = statements.iter().map(async |(sql, params)| client.query_typed(sql, &bind(params)).await);
-        let all = async { Ok(tokio::join!(biased; join_all(sent), client.batch_execute("commit"))) };
-        let (done, commit) = before(self.deadline, all).await?;
-        for rows in done {
-            rows?;
-        }
-        commit?;
+        let all = async { Ok(tokio::join!(biased; join_all(sent), client.batch_execute(how))) };
+        let (done, ended) = before(self.deadline, all).await?;
+        let rows = done.into_iter().collect::<Result<_, _>>()?;
+        ended?;
         self.give_back();
-        Ok(())
+        Ok(rows)
     }
 
     fn client(&self) -> Result<&Object, DbError> {

@@ -2,10 +2,12 @@
 //! after a release or later from what was stored, reads it here, and so reads the same.
 mod enquiry;
 mod form;
+mod submission;
 mod token;
 
 pub use enquiry::{Enquiry, MappedTo, Mapping};
 pub use form::{Form, Honeypot};
+pub use submission::{Submission, Verdict};
 pub use token::{RenderToken, TokenKeys};
 
 /// Files an [`Enquiry`] ($2), read under a mapping's version ($3), of a submission ($1): on an open lead of the same

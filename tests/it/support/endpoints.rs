@@ -63,8 +63,11 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         health,
         list_conversations,
         list_leads,
+        list_submissions,
         me,
         patch_lead,
+        reject_submission,
+        release_submission,
     ]
     .into();
     all.extend([CLERK_WEBHOOK, FORM_WEBHOOK]);
