@@ -13,6 +13,7 @@
 //! | [`forms`] | what a public form sends, and what is understood by it |
 //! | [`page`] | keyset pages and their cursors |
 //! | [`config`] | settings and secrets |
+//! | [`clerk`] | what Clerk says of organizations, people and memberships, and the rows that follow |
 //! | [`clock`] | the time |
 // The macros name this crate as the functions do.
 extern crate self as shared;
@@ -20,6 +21,7 @@ extern crate self as shared;
 pub mod answer;
 pub mod app;
 pub mod auth;
+pub mod clerk;
 pub mod clock;
 pub mod config;
 pub mod ctx;

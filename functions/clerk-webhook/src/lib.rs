@@ -1,18 +1,16 @@
 //! `POST /webhooks/clerk`: organizations, memberships and people, as Clerk tells of them. A message is recorded in
 //! the inbox and applied in one transaction; the same message again changes nothing, and whatever order the messages
 //! come in, the rows end up the same.
-mod apply;
-mod event;
 mod signature;
 
 use jiff::Timestamp;
 use lambda_http::http::HeaderName;
 use serde::Serialize;
 use serde_json::Value;
+use shared::clerk::{Change, Event, Malformed, without_nul};
 use shared::config::{Settings, StartupError};
 use shared::{Answer, ApiError, Caller, Ctx, Login, Route};
 
-use event::{Change, Event};
 pub use signature::Secrets;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -70,7 +68,7 @@ enum Outcome {
 pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
     let message_id = signature::verify(ctx, &config.secrets)?;
     let body = ctx.body()?;
-    let payload: Option<Value> = serde_json::from_slice(body).ok().map(event::without_nul);
+    let payload: Option<Value> = serde_json::from_slice(body).ok().map(without_nul);
     let outcome = Outcome::of(payload.as_ref(), config);
 
     let raw = outcome.is_malformed().then(|| String::from_utf8_lossy(body).replace('\0', "\u{fffd}"));
@@ -95,7 +93,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
         open.commit(&[]).await?;
         return Answer::ok(&Received { status: "duplicate" });
     }
-    open.commit(&change.map(apply::statements).unwrap_or_default()).await?;
+    open.commit(&change.map(Change::statements).unwrap_or_default()).await?;
     if outcome.is_malformed() {
         return Ok(
             Answer::ok(&Received { status: "malformed" })?.header(DELIVERY, "abort-message".to_owned())
@@ -115,7 +113,7 @@ impl Outcome {
         match Change::of(&event) {
             Ok(Some(change)) => Self::Applied(event, Box::new(change)),
             Ok(None) => Self::Ignored(event),
-            Err(event::Malformed) => Self::Malformed,
+            Err(Malformed) => Self::Malformed,
         }
     }
 

@@ -1,21 +1,22 @@
 //! The SQL of each change. The statements of one change see each other's work and are committed together, under the
-//! locks that the inbox's statement took.
+//! locks that the caller took in a statement before them: `scope.lock_clerk_id` of [`Change::organization_id`], then of
+//! [`Change::user_id`].
 //!
 //! Three rules make the order of arrival irrelevant: a tombstone always wins; of two assertions about the same thing
 //! the one with the newer timestamp wins; and a removal touches the membership that it names and no other.
-use shared::db::{Param, Statement};
-
-use crate::event::{Change, Membership, Organization, User};
+use super::event::{Change, Membership, Organization, User};
+use crate::db::{Param, Statement};
 
 const TOMBSTONE: &str = "
     insert into clerk_tombstones (clerk_id, deleted_at) values ($1, to_timestamp($2 / 1000.0))
     on conflict do nothing";
 
-/// From its own event ($4 is its timestamp, $5 is 0), or from a membership's copy ($4 is 0), which never replaces
-/// what an own event said. A deleted dealership is filled in, too, and stays deleted; a purged one stays away.
+/// From what is about itself ($4 is as of when, $5 is 0), or from a membership's copy ($4 is 0), which never replaces
+/// what that said; a copy without a name says nothing. A deleted dealership is filled in, too, and stays deleted; a
+/// purged one stays away.
 const PUT_DEALERSHIP: &str = "
     insert into dealerships as d (clerk_org_id, name, slug, clerk_version, embedded_version)
-    select $1, coalesce($2, $1), $3, $4, $5
+    select $1, coalesce($2, $1), $3, $4, case when $2 is null then 0 else $5 end
      where not exists (select from clerk_tombstones where clerk_id = $1)
         or exists (select from dealerships where clerk_org_id = $1)
     on conflict on constraint dealerships_clerk_org_id_key do update
@@ -137,32 +138,38 @@ const PRESUME_ROLES: &str = "
      where (m.dealership_id, m.user_id) = (presumed.dealership_id, presumed.user_id)
        and m.role_is_presumed and m.role <> presumed.role";
 
-/// What makes the database follow.
-pub(crate) fn statements(change: &Change) -> Vec<Statement<'_>> {
-    match change {
-        Change::PutOrganization { organization, at } => vec![put_dealership(organization, at, &0)],
-        Change::DeleteOrganization { id, at } => {
-            vec![(DELETE_DEALERSHIP, vec![id]), (TOMBSTONE, vec![id, at])]
-        }
-        Change::PutUser { user, at } => vec![put_user(user, at, &0), (FORGET, vec![&user.id])],
-        Change::DeleteUser { id, at } => vec![
-            (DELETE_USER, vec![id, at]),
-            (TOMBSTONE, vec![id, at]),
-            (LEAVE_EVERYWHERE, vec![id, at]),
-            (FORGET, vec![id]),
-        ],
-        Change::PutMembership { membership, at } => {
-            in_dealership(membership, at, vec![(PUT_MEMBERSHIP, named(membership, at))])
-        }
-        Change::DeleteMembership { membership, at } => {
-            let Membership { id, organization, user, .. } = membership;
-            let leave: Vec<Statement<'_>> = vec![
+impl Change {
+    /// What makes the database follow.
+    #[must_use]
+    pub fn statements(&self) -> Vec<Statement<'_>> {
+        match self {
+            Change::PutOrganization { organization, at } => vec![put_dealership(organization, at, &0)],
+            Change::DeleteOrganization { id, at } => {
+                vec![(DELETE_DEALERSHIP, vec![id]), (TOMBSTONE, vec![id, at])]
+            }
+            Change::PutUser { user, at } => vec![put_user(user, at, &0), (FORGET, vec![&user.id])],
+            Change::DeleteUser { id, at } => vec![
+                (DELETE_USER, vec![id, at]),
                 (TOMBSTONE, vec![id, at]),
-                (LEAVE_BEFORE_JOINING, named(membership, at)),
-                (LEAVE, named(membership, at)),
-                (LEFT_ANOTHER, vec![&organization.id, &user.id, id, at]),
-            ];
-            in_dealership(membership, at, leave)
+                (LEAVE_EVERYWHERE, vec![id, at]),
+                (FORGET, vec![id]),
+            ],
+            Change::PutMembership { membership, at } => {
+                in_dealership(membership, at, vec![(PUT_MEMBERSHIP, named(membership, at))])
+            }
+            Change::DeleteMembership { membership, at } => {
+                let Membership { id, organization, user, .. } = membership;
+                if id.is_none() {
+                    return vec![(LEAVE, named(membership, at)), (PRESUME_ROLES, vec![&organization.id])];
+                }
+                let leave: Vec<Statement<'_>> = vec![
+                    (TOMBSTONE, vec![id, at]),
+                    (LEAVE_BEFORE_JOINING, named(membership, at)),
+                    (LEAVE, named(membership, at)),
+                    (LEFT_ANOTHER, vec![&organization.id, &user.id, id, at]),
+                ];
+                in_dealership(membership, at, leave)
+            }
         }
     }
 }
