@@ -20,6 +20,8 @@ pub struct ApiError {
     fields: Vec<FieldError>,
     /// Seconds.
     retry_after: Option<u32>,
+    /// How a caller who is refused may authenticate (`WWW-Authenticate`).
+    challenge: Option<&'static str>,
     /// For the log alone.
     cause: Option<String>,
 }
@@ -58,7 +60,7 @@ impl ApiError {
     /// Any status with its `code` and a sentence for the caller.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
-        Self { status, code, detail, fields: Vec::new(), retry_after: None, cause: None }
+        Self { status, code, detail, fields: Vec::new(), retry_after: None, challenge: None, cause: None }
     }
 
     /// 400: the request cannot be read at all.
@@ -79,6 +81,12 @@ impl ApiError {
     /// 401: no caller, or none we know. Every refused token gets the same answer; `reason` is for the log.
     #[must_use]
     pub fn unauthorized(detail: &'static str, reason: &str) -> Self {
+        Self { challenge: Some("Bearer"), ..Self::bad_signature(detail, reason) }
+    }
+
+    /// 401 to a peer that signs its messages and has no token to offer; `reason` is for the log.
+    #[must_use]
+    pub fn bad_signature(detail: &'static str, reason: &str) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
         Self { cause: Some(reason.to_owned()), ..error }
     }
@@ -87,6 +95,12 @@ impl ApiError {
     #[must_use]
     pub fn forbidden(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// 403: the caller's role does not allow what the route does.
+    #[must_use]
+    pub(crate) fn role_forbids() -> Self {
+        Self::forbidden("forbidden", "Your role does not allow this.")
     }
 
     /// 404: not there, or another dealership's; the answer is the same.
@@ -182,8 +196,8 @@ impl ApiError {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

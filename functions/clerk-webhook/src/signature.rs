@@ -51,7 +51,7 @@ impl Secrets {
 pub(crate) fn verify<'c>(ctx: &'c Ctx<'_>, secrets: &Secrets) -> Result<&'c str, ApiError> {
     // Nothing is read of a body that is too large.
     let body = ctx.body()?;
-    let refused = |reason| ApiError::unauthorized("The signature is not valid.", reason);
+    let refused = |reason| ApiError::bad_signature("The signature is not valid.", reason);
     // One family of headers or the other, never a mixture.
     let family = if ctx.header("svix-id").is_some() { "svix" } else { "webhook" };
     let header = |name| ctx.header(&format!("{family}-{name}")).filter(|value| !value.trim().is_empty());
