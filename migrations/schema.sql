@@ -172,6 +172,7 @@ create table webhook_inbox (
     constraint webhook_inbox_outcome_check check (outcome in ('applied', 'ignored', 'malformed'))
 );
 create index webhook_inbox_user_idx on webhook_inbox (clerk_user_id);
+create index webhook_inbox_received_idx on webhook_inbox (received_at);
 create index webhook_inbox_malformed_idx on webhook_inbox (received_at) where outcome = 'malformed';
 
 -- What Clerk has deleted, by its own id: organizations, users and memberships. Nothing brings one back, and the
@@ -224,7 +225,7 @@ create policy clerk_tombstones_provisioner on clerk_tombstones to norvalt_provis
 create policy clerk_tombstones_gate on clerk_tombstones to norvalt_gate using (true) with check (true);
 
 grant select, insert on clerk_tombstones to norvalt_provisioner, norvalt_gate;
-grant select, insert, update (payload) on webhook_inbox to norvalt_provisioner;
+grant select, insert, update (payload), delete on webhook_inbox to norvalt_provisioner;
 grant delete on dealerships to norvalt_gate;
 -- Who wrote a message is shown by name, also after they have left.
 grant select (id, first_name, last_name) on users to norvalt_reader, norvalt_writer;
@@ -242,7 +243,7 @@ grant select (dealership_id, user_id) on memberships to norvalt_reader;
 -- cannot run unscoped. The SQLSTATEs are translated in shared/src/db/error.rs.
 --   NV001 not known here yet (provision and try again)   NV002 removed from the dealership
 --   NV003 the role was lowered after the token was issued NV004 dealership suspended or deleted
---   NV005 no such dealership
+--   NV005 no such dealership                             NV006 the role does not allow it
 set local role norvalt_gate;
 
 create function scope.role_rank(name text) returns integer language sql immutable parallel safe
@@ -254,7 +255,7 @@ create function scope.lock_clerk_id(clerk_id text) returns void language sql vol
     return pg_advisory_xact_lock(hashtextextended(clerk_id, 0));
 
 -- Enters the scope of a member, if the membership lives. `issued_at` is the token's iat in seconds.
--- Returns the dealership, for the log.
+-- A token that names no role speaks with the row's. Returns the dealership, for the log.
 create function scope.enter_member(org text, person text, token_role text, issued_at bigint) returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -288,8 +289,18 @@ begin
     -- The lower of the two roles: a token may be up to a minute older or newer than the row.
     perform set_config('norvalt.dealership_id', member.dealership_id::text, true),
             set_config('norvalt.user_id', member.user_id::text, true),
-            set_config('norvalt.role', token_role, true);
+            set_config('norvalt.role', coalesce(token_role, member.role), true);
     return member.dealership_id;
+end $$;
+
+-- Around enter_member, where the token could not tell whether the caller may: passes the dealership on, or raises.
+create function scope.require_role(dealership uuid, allowed text[]) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    if not coalesce(scope.role() = any (allowed), false) then
+        raise exception 'role not allowed' using errcode = 'NV006';
+    end if;
+    return dealership;
 end $$;
 
 -- Just-in-time provisioning: a session token can arrive before Clerk's webhook. Version 0 lets the
@@ -352,24 +363,36 @@ begin
     return null;
 end $$;
 
--- The grace period is over: removes the dealerships deleted before then with all that is theirs, and says how many.
--- The tombstones stay.
-create function scope.purge(before timestamptz) returns bigint
+-- The grace period is over: one step in removing what was deleted before then. Of one dealership it removes so many
+-- leads at the most, with all that hangs on them, and once none is left the dealership, with all that is its own.
+-- Says how many of each went: nothing means that nothing is left. The tombstones stay.
+create function scope.purge(before timestamptz, most_leads integer, out purged_leads bigint, out purged_dealerships bigint)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    purged bigint;
+    gone record;
 begin
-    insert into public.clerk_tombstones (clerk_id, deleted_at)
-    select clerk_org_id, deleted_at from public.dealerships where deleted_at < before
-    on conflict do nothing;
-    delete from public.dealerships where deleted_at < before;
-    get diagnostics purged = row_count;
-    return purged;
+    purged_leads := 0;
+    purged_dealerships := 0;
+    -- Whoever else purges takes another one.
+    select d.id, d.clerk_org_id, d.deleted_at into gone from public.dealerships d
+     where d.deleted_at < before order by d.deleted_at, d.id limit 1 for update skip locked;
+    if not found then
+        return;
+    end if;
+    delete from public.leads l where l.dealership_id = gone.id and l.id in (
+        select b.id from public.leads b where b.dealership_id = gone.id limit most_leads);
+    get diagnostics purged_leads = row_count;
+    if purged_leads < most_leads then
+        insert into public.clerk_tombstones (clerk_id, deleted_at) values (gone.clerk_org_id, gone.deleted_at)
+        on conflict do nothing;
+        delete from public.dealerships where id = gone.id;
+        get diagnostics purged_dealerships = row_count;
+    end if;
 end $$;
 
 revoke execute on function scope.enter_member, scope.provision, scope.enter_intake, scope.enter_provisioning,
-    scope.lock_clerk_id, scope.purge from public;
-grant execute on function scope.enter_member, scope.provision to norvalt_reader, norvalt_writer;
+    scope.lock_clerk_id, scope.purge, scope.require_role from public;
+grant execute on function scope.enter_member, scope.provision, scope.require_role to norvalt_reader, norvalt_writer;
 grant execute on function scope.enter_intake to norvalt_intake;
 grant execute on function scope.enter_provisioning, scope.lock_clerk_id, scope.purge to norvalt_provisioner;
 
@@ -522,7 +545,10 @@ create policy leads_member on leads to norvalt_reader, norvalt_writer
            and (deleted_at is null or (select scope.role()) = 'admin'));
 create policy leads_create on leads as restrictive for insert to norvalt_writer
     with check ((select scope.sees_all_leads()));
+create policy leads_gate on leads to norvalt_gate using (true)
+    with check (dealership_id = (select scope.dealership_id()));
 
+grant select (dealership_id, id), delete on leads to norvalt_gate;
 grant select on leads to norvalt_reader, norvalt_writer;
 grant insert (id, source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_id,
               vehicle_of_interest, assigned_to, attribution, consent) on leads to norvalt_writer;
@@ -546,7 +572,7 @@ create table conversations (
     created_at timestamptz not null default now(),
     constraint conversations_pkey primary key (dealership_id, id),
     constraint conversations_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
-    constraint conversations_lead_fkey foreign key (dealership_id, lead_id) references leads (dealership_id, id),
+    constraint conversations_lead_fkey foreign key (dealership_id, lead_id) references leads (dealership_id, id) on delete cascade,
     constraint conversations_author_fkey foreign key (dealership_id, author_id) references memberships (dealership_id, user_id),
     constraint conversations_direction_check check (direction in ('inbound', 'outbound')),
     constraint conversations_channel_check check (channel in ('email', 'sms', 'facebook', 'phone', 'note', 'form')),
@@ -750,9 +776,6 @@ create policy dealerships_settings on dealerships as restrictive for update to n
     using ((select scope.role()) = 'admin') with check ((select scope.role()) = 'admin');
 
 -- The gate files enquiries, in the dealership whose scope was entered and no other.
-create policy leads_filing on leads to norvalt_gate
-    using (dealership_id = (select scope.dealership_id()))
-    with check (dealership_id = (select scope.dealership_id()));
 create policy conversations_filing on conversations to norvalt_gate
     using (dealership_id = (select scope.dealership_id()))
     with check (dealership_id = (select scope.dealership_id()));

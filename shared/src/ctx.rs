@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::auth::{Claims, Organization, Permission, TokenError, Verifier};
+use crate::auth::{Claims, Organization, Permission, Role, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config::StartupError;
 use crate::db::{Database, Row, Scope, ping_outside_any_scope};
@@ -39,14 +39,16 @@ impl Ctx<'_> {
     /// compile. Verifies the session token and touches no database.
     ///
     /// # Errors
-    /// 401 without a good token, 403 without a dealership or permission, 503 when Clerk's keys cannot be had.
+    /// 401 without a good token, 403 without a dealership or permission, 503 when Clerk's keys cannot be had. For a
+    /// token that names no role the database judges the permission, by the role that it has: the scope's first
+    /// statement is then the 403.
     pub async fn member<const N: usize>(&self, permissions: &[Permission; N]) -> Result<Scope<'_>, ApiError> {
         const { assert!(N > 0, "a route for every member calls any_member") };
         let (claims, organization) = self.caller().await?;
-        if !organization.role.has_any(permissions) {
-            return Err(ApiError::forbidden("forbidden", "Your role does not allow this."));
+        if organization.names_role && !organization.role.has_any(permissions) {
+            return Err(ApiError::role_forbids());
         }
-        Ok(self.scope(claims, organization))
+        Ok(self.scope(claims, organization, |role| role.has_any(permissions)))
     }
 
     /// The scope of the calling member, whatever their role: for what every member may know.
@@ -55,7 +57,7 @@ impl Ctx<'_> {
     /// As [`Ctx::member`], without the permission.
     pub async fn any_member(&self) -> Result<Scope<'_>, ApiError> {
         let (claims, organization) = self.caller().await?;
-        Ok(self.scope(claims, organization))
+        Ok(self.scope(claims, organization, |_| true))
     }
 
     /// The scope of a dealership's public form: it can insert, and see nothing.
@@ -205,8 +207,14 @@ impl Ctx<'_> {
         }
     }
 
-    fn scope(&self, claims: Claims, organization: Organization) -> Scope<'_> {
-        Scope::member(self.database, claims, organization, self.is_read(), &self.dealership)
+    fn scope(
+        &self,
+        claims: Claims,
+        organization: Organization,
+        may: impl Fn(Role) -> bool,
+    ) -> Scope<'_> {
+        let allowed = Role::ALL.into_iter().filter(|role| may(*role)).collect();
+        Scope::member(self.database, claims, organization, allowed, self.is_read(), &self.dealership)
     }
 
     /// The verified caller.

@@ -170,7 +170,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let cursor = Cursor::in_order(query.cursor, query.sort as u8)?;
 
     // The policy hides the leads of others from a sales rep; saying it too lets the plan use the index.
-    let everybody = if scope.has(Permission::LeadsViewAll) { "" } else { "me" };
+    let everybody = if scope.may_have(Permission::LeadsViewAll) { "" } else { "me" };
     let (whose, member) = match query.assigned_to {
         None => (everybody, None),
         Some(Assignee::Me) => ("me", None),

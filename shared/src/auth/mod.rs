@@ -73,11 +73,11 @@ pub struct Organization {
     pub id: String,
     /// For display; slugs may be switched off and may change hands, so nothing is keyed on one.
     pub slug: Option<String>,
-    /// The role in the organization when the token was issued, up to a minute ago.
+    /// The role in the organization when the token was issued, up to a minute ago; the least where it names none.
     pub role: Role,
     /// What the dealership's own roles allow at Clerk, such as `org:teams:read`: to show, never to decide by.
     pub custom_permissions: Vec<String>,
-    /// Whether the token names a role at all: see [`Role::is_named`].
+    /// Whether the token names a role at all: see [`Role::is_named`]. Where it names none, the database's counts.
     pub names_role: bool,
 }
 

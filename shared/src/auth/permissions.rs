@@ -75,6 +75,9 @@ const MANAGER: [Permission; 7] =
 const SALES_REP: [Permission; 2] = [LeadsViewAssigned, AnalyticsViewOwn];
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Manager, Self::SalesRep];
+
     /// Reads a role as Clerk spells it: `org:admin` (version 1 tokens, webhooks), `admin` (version 2 tokens).
     ///
     /// Whatever is not exactly a known role has the least privilege: a missing role, `org:member`, the
@@ -153,7 +156,6 @@ mod tests {
 
     use super::*;
 
-    const ROLES: [Role; 3] = [Role::Admin, Role::Manager, Role::SalesRep];
     const ALL: [Permission; 13] = [
         LeadsViewAll,
         LeadsViewAssigned,
@@ -219,7 +221,7 @@ mod tests {
     fn admin_has_12_permissions_manager_7_and_sales_rep_2() {
         let mut table = String::new();
         for permission in ALL {
-            let granted = ROLES.map(|role| if role.has(permission) { role.as_str() } else { "-" });
+            let granted = Role::ALL.map(|role| if role.has(permission) { role.as_str() } else { "-" });
             let _ = writeln!(
                 table,
                 "{:<20} {:<7} {:<9} {}",
@@ -245,8 +247,8 @@ mod tests {
         users:manage         admin   -         -
         ");
         assert_eq!(ALL.map(Permission::as_str), Permission::NAMES, "a permission is missing here");
-        assert_eq!(ROLES.map(|role| role.permissions().len()), [12, 7, 2]);
-        let granted = ROLES.map(|role| ALL.into_iter().filter(|permission| role.has(*permission)).count());
+        assert_eq!(Role::ALL.map(|role| role.permissions().len()), [12, 7, 2]);
+        let granted = Role::ALL.map(|role| ALL.into_iter().filter(|permission| role.has(*permission)).count());
         assert_eq!(granted, [12, 7, 2], "a permission is granted twice, and another not at all");
     }
 

@@ -89,6 +89,7 @@ impl From<DbError> for ApiError {
                 Self::forbidden("dealership_suspended", "This dealership is suspended.")
             }
             code if code.code() == "NV005" => Self::not_found(),
+            code if code.code() == "NV006" => Self::role_forbids(),
             // Only a policy's WITH CHECK gets here: the grants cover what the handlers do.
             &SqlState::INSUFFICIENT_PRIVILEGE => {
                 Self::forbidden("forbidden", "Your role does not allow this change.")

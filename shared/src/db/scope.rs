@@ -10,7 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::{Database, DbError, Param};
-use crate::auth::{Claims, Organization, Permission};
+use crate::auth::{Claims, Organization, Permission, Role};
 
 /// For all that one request wants of the database, so that it gets its 503 before the sandbox runs out of time: with
 /// the 3 s that Clerk's keys may take it is less than the template's `Timeout`, and it is more than the logins'
@@ -24,8 +24,9 @@ type Bound<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
 /// Who the statements run for; each kind has its own gate function in `migrations/schema.sql`.
 enum Entry {
-    /// A member of a dealership, by verified claims.
-    Member { claims: Box<Claims>, organization: Organization, role: &'static str },
+    /// A member of a dealership, by verified claims. Without a role the token names none: then the row's counts,
+    /// which has to be one of `allowed`.
+    Member { claims: Box<Claims>, organization: Organization, role: Option<&'static str>, allowed: Vec<String> },
     /// The public form of a dealership.
     Intake(Uuid),
     /// Clerk's webhooks.
@@ -47,12 +48,14 @@ impl<'a> Scope<'a> {
         database: &'a Database,
         claims: Claims,
         organization: Organization,
+        allowed: Vec<Role>,
         read_only: bool,
         dealership: &'a OnceLock<Uuid>,
     ) -> Self {
-        let role = organization.role.as_str();
+        let role = organization.names_role.then(|| organization.role.as_str());
+        let allowed = allowed.into_iter().map(|role| role.as_str().to_owned()).collect();
         let claims = Box::new(claims);
-        Self::new(database, Entry::Member { claims, organization, role }, read_only, dealership)
+        Self::new(database, Entry::Member { claims, organization, role, allowed }, read_only, dealership)
     }
 
     pub(crate) fn intake(database: &'a Database, form: Uuid, dealership: &'a OnceLock<Uuid>) -> Self {
@@ -67,10 +70,12 @@ impl<'a> Scope<'a> {
         Self { database, entry, read_only, dealership, deadline: Instant::now() + BUDGET }
     }
 
-    /// Whether the calling member's role has `permission`; the policies hold it too.
+    /// Whether the calling member may have `permission`: their token's role has it, or names none. The policies
+    /// decide.
     #[must_use]
-    pub fn has(&self, permission: Permission) -> bool {
-        matches!(&self.entry, Entry::Member { organization, .. } if organization.role.has(permission))
+    pub fn may_have(&self, permission: Permission) -> bool {
+        matches!(&self.entry, Entry::Member { organization, .. }
+            if !organization.names_role || organization.role.has(permission))
     }
 
     /// What the calling member's token says beside the role, for display: it grants nothing.
@@ -171,10 +176,9 @@ impl<'a> Scope<'a> {
 
     /// Makes the dealership, user and membership that the claims vouch for. Says whether there was anything to do.
     async fn provision(&self) -> Result<bool, DbError> {
-        let Entry::Member { claims, organization, role } = &self.entry else { return Ok(false) };
-        let named_role = organization.names_role.then_some(*role);
+        let Entry::Member { claims, organization, role, .. } = &self.entry else { return Ok(false) };
         let params: [&dyn Param; 5] =
-            [&organization.id, &organization.slug, &claims.user_id, &named_role, &claims.issued_at];
+            [&organization.id, &organization.slug, &claims.user_id, role, &claims.issued_at];
         let mut open = self.take().await?;
         let provision = "select scope.provision($1, $2, $3, $4, $5)";
         let provisioned = open.client()?.query_typed(provision, &bind(&params)).await;
@@ -187,9 +191,13 @@ impl<'a> Scope<'a> {
 impl Entry {
     fn statement(&self) -> (&'static str, Vec<&dyn Param>) {
         match self {
-            Self::Member { claims, organization, role } => (
+            Self::Member { claims, organization, role: Some(role), .. } => (
                 "select scope.enter_member($1, $2, $3, $4)",
                 vec![&organization.id, &claims.user_id, role, &claims.issued_at],
+            ),
+            Self::Member { claims, organization, role: None, allowed } => (
+                "select scope.require_role(scope.enter_member($1, $2, null, $3), $4)",
+                vec![&organization.id, &claims.user_id, &claims.issued_at, allowed],
             ),
             Self::Intake(dealership) => ("select scope.enter_intake($1)", vec![dealership]),
             Self::Provisioning => ("select scope.enter_provisioning()", vec![]),

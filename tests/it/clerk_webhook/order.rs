@@ -1,13 +1,13 @@
 //! Memberships whose events come late, twice or the wrong way round, and tokens between them; `convergence` tries
 //! many more.
 use dev::clerk::ActiveOrganization;
-use dev::people::{NINA, TESLA_OSLO};
+use dev::people::{KARI, NINA, Person, TESLA_OSLO};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{ACME, CREATED, DELETED, FOUNDER, UPDATED, deliver, delivery, list_leads, sample, state};
 use crate::support::proxy::Proxy;
-use crate::support::{Event, World, event, session_token};
+use crate::support::{Event, World, event, lead, session_token};
 
 /// So many seconds before now.
 fn ago(seconds: i64) -> Timestamp {
@@ -138,6 +138,36 @@ async fn a_token_without_a_role_says_nothing_against_clerks_events() {
         let state = state(&world).await;
         assert!(state.iter().any(|line| line.ends_with(expected)), "{state:#?}");
     }
+}
+
+/// The lower of both holds only where the token names one.
+#[tokio::test]
+async fn a_token_that_names_no_role_speaks_with_the_rows() {
+    let world = World::seeded().await;
+    let by = |name: &'static str, role: &'static str, person: &Person| {
+        let organization = ActiveOrganization { id: TESLA_OSLO.clerk_org_id, role, slug: TESLA_OSLO.slug };
+        event(name).by(&session_token(person.clerk_user_id, Some(organization), Timestamp::now()))
+    };
+    for role in ["", "basic_member", "org:basic_member"] {
+        let me = |person| world.send(by("me", role, person));
+        assert_eq!(me(&KARI).await.expect(200).json["role"], "admin", "{role:?}");
+        assert_eq!(me(&NINA).await.expect(200).json["role"], "sales_rep", "{role:?}");
+        // An admin sees every lead, a sales rep their own, and makes and deletes none.
+        let list = |person| world.send(by("list-leads", role, person).query(""));
+        assert_eq!(list(&KARI).await.expect(200).ids().len(), 12);
+        assert!(list(&NINA).await.expect(200).ids().len() < 12);
+        for refused in [by("delete-lead", role, &NINA).id(lead(1)), by("create-lead", role, &NINA)] {
+            assert_eq!(world.send(refused).await.expect(403).code(), "forbidden", "{role:?}");
+        }
+    }
+    world.send(by("create-lead", "", &KARI)).await.expect(201);
+    // One that does has the lower of both, whichever that is.
+    assert_eq!(world.send(by("me", "member", &KARI)).await.expect(200).json["role"], "sales_rep");
+    world.send(by("delete-lead", "member", &KARI).id(lead(1))).await.expect(403);
+    let later = "update memberships set role_at = now() + interval '1 minute'";
+    world.owner().await.batch_execute(later).await.unwrap();
+    world.send(by("me", "admin", &NINA)).await.expect(401);
+    world.send(by("delete-lead", "", &KARI).id(lead(1))).await.expect(204);
 }
 
 /// What a removal under way will leave is not there to be read yet, so the event waits for it.

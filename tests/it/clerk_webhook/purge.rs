@@ -14,11 +14,24 @@ fn tesla(name: &'static str) -> Event {
     })
 }
 
-/// Purges as a deployment does.
-async fn purge(world: &World, grace: &str) -> i64 {
+/// Purges in steps of so many leads until nothing is left, and says how many dealerships went.
+async fn purge_by(world: &World, grace: &str, most_leads: i32) -> i64 {
     let (client, _connection) = connect_as_owner(&world.database.url(Login::Provisioner)).await.unwrap();
-    let sql = "select scope.purge(now() - $1::text::interval)";
-    client.query_one(sql, &[&grace]).await.unwrap().get(0)
+    let sql = "select purged_leads, purged_dealerships from scope.purge(now() - $1::text::interval, $2)";
+    let mut dealerships = 0;
+    loop {
+        let row = client.query_one(sql, &[&grace, &most_leads]).await.unwrap();
+        let (leads, gone): (i64, i64) = (row.get(0), row.get(1));
+        assert!(leads <= i64::from(most_leads) && gone <= 1);
+        if leads + gone == 0 {
+            return dealerships;
+        }
+        dealerships += gone;
+    }
+}
+
+async fn purge(world: &World, grace: &str) -> i64 {
+    purge_by(world, grace, 5).await
 }
 
 /// How many rows each table with a tenant has of a dealership, by name.
@@ -87,8 +100,37 @@ async fn nobody_else_can_delete_a_dealership() {
         let error = client.batch_execute("delete from dealerships").await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "42501", "{login:?}");
         if login != Login::Provisioner {
-            let error = client.batch_execute("select scope.purge(now())").await.unwrap_err();
+            let error = client.batch_execute("select scope.purge(now(), 1)").await.unwrap_err();
             assert_eq!(error.code().unwrap().code(), "42501", "{login:?}");
         }
     }
+}
+
+/// The provisioner's own timeout bounds each step.
+#[tokio::test]
+async fn a_dealership_with_a_hundred_thousand_leads_goes_step_by_step() {
+    let world = World::seeded().await;
+    let fill = "
+        alter table leads disable trigger user;
+        alter table conversations disable trigger user;
+        insert into leads (dealership_id, source, first_name)
+        select d.id, 'api', 'Kunde' || i from dealerships d, generate_series(1, 100000) i where d.slug = 'tesla-oslo';
+        insert into conversations (dealership_id, lead_id, direction, channel, author_kind, body)
+        select dealership_id, id, 'inbound', 'email', 'customer', 'Hei' from leads where source = 'api';
+        update dealerships set deleted_at = now() - interval '31 days' where slug = 'tesla-oslo';
+        analyze";
+    world.owner().await.batch_execute(fill).await.unwrap();
+    let others = rows(&world, VW_BERGEN.id).await;
+    assert_eq!(purge_by(&world, "30 days", 1_000).await, 1);
+    assert!(rows(&world, TESLA_OSLO.id).await.iter().all(|(_, count)| *count == 0));
+    assert_eq!(rows(&world, VW_BERGEN.id).await, others);
+}
+
+#[tokio::test]
+async fn two_purges_at_once_do_each_others_work_no_harm() {
+    let world = World::seeded().await;
+    world.owner().await.batch_execute("update dealerships set deleted_at = now() - interval '31 days'").await.unwrap();
+    let (first, second) = tokio::join!(purge_by(&world, "30 days", 3), purge_by(&world, "30 days", 4));
+    assert_eq!(first + second, 2);
+    assert_eq!(world.count("select count(*) from leads").await, 0);
 }
