@@ -11,7 +11,7 @@ use crate::auth::{ClerkConfig, KeySource, Verifier};
 use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
 use crate::ctx::Ctx;
-use crate::db::Database;
+use crate::db::{Database, Login};
 use crate::error::ApiError;
 use crate::route::{Caller, Route};
 use crate::telemetry;
@@ -40,9 +40,8 @@ impl App {
                 verifier.warm().await;
             }
         };
-        let ((), connected) = tokio::join!(keys, app.database.warm());
-        connected.map_err(|error| StartupError::Invalid(route.login.setting(), error.to_string()))?;
-        lambda_runtime::spawn_graceful_shutdown_handler(async || app.database.close()).await;
+        let ((), connected) = tokio::join!(keys, connect(&app.database, route.login));
+        connected?;
         Ok(app)
     }
 
@@ -96,6 +95,14 @@ impl App {
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
     }
+}
+
+/// Opens the first connection of a sandbox, and closes them all when Lambda takes it away.
+pub(crate) async fn connect(database: &'static Database, login: Login) -> Result<(), StartupError> {
+    let warm = database.warm().await;
+    warm.map_err(|error| StartupError::Invalid(login.setting(), error.to_string()))?;
+    lambda_runtime::spawn_graceful_shutdown_handler(async || database.close()).await;
+    Ok(())
 }
 
 async fn verifier(settings: &Settings, clock: Clock) -> Result<Verifier, StartupError> {

@@ -207,12 +207,7 @@ impl Ctx<'_> {
         }
     }
 
-    fn scope(
-        &self,
-        claims: Claims,
-        organization: Organization,
-        may: impl Fn(Role) -> bool,
-    ) -> Scope<'_> {
+    fn scope(&self, claims: Claims, organization: Organization, may: impl Fn(Role) -> bool) -> Scope<'_> {
         let allowed = Role::ALL.into_iter().filter(|role| may(*role)).collect();
         Scope::member(self.database, claims, organization, allowed, self.is_read(), &self.dealership)
     }

@@ -6,12 +6,14 @@
 //! | [`ctx`] | what a handler works with: the request, and the ways to the database |
 //! | [`answer`], [`error`] | what it returns: success, or a problem |
 //! | [`route`] | what an endpoint is called, where it is and whom it answers |
+//! | [`job`] | what runs by the clock instead of on a request |
 //! | [`auth`] | Clerk's session tokens, roles and permissions |
 //! | [`db`] | the scoped database: nobody else names the driver |
 //! | [`domain`] | leads, conversations, e-mail addresses, phone numbers |
 //! | [`fields`] | bodies and queries into types, every invalid field at once |
 //! | [`forms`] | what a public form sends, and what is understood by it |
 //! | [`page`] | keyset pages and their cursors |
+//! | [`outbound`] | requests to others |
 //! | [`config`] | settings and secrets |
 //! | [`clerk`] | what Clerk says of organizations, people and memberships, and the rows that follow |
 //! | [`clock`] | the time |
@@ -30,6 +32,8 @@ pub mod domain;
 pub mod error;
 pub mod fields;
 pub mod forms;
+pub mod job;
+pub mod outbound;
 pub mod page;
 pub mod route;
 mod telemetry;
@@ -42,5 +46,6 @@ pub use ctx::Ctx;
 pub use db::Login;
 pub use error::ApiError;
 pub use lambda_http::http::header;
+pub use job::{Job, Schedule};
 pub use lambda_http::{Error, run_concurrent as run, service_fn};
 pub use route::{Caller, Route};

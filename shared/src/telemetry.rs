@@ -1,4 +1,4 @@
-//! The log: JSON lines, one for each request, and never personal data, tokens or bodies.
+//! The log: JSON lines, one for each request or scheduled run, and never personal data, tokens or bodies.
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::error::ApiError;
+use crate::job::Schedule;
 use crate::route::Route;
 
 /// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO.
@@ -47,5 +48,22 @@ pub(crate) fn request(
         tracing::error!(request_id, route, dealership_id, latency_ms, status, outcome, cause, "request");
     } else {
         tracing::info!(request_id, route, dealership_id, latency_ms, status, outcome, cause, "request");
+    }
+}
+
+/// The one line about a scheduled run: what it counted, or why it failed.
+pub(crate) fn run(
+    schedule: &Schedule,
+    request_id: &str,
+    latency: Duration,
+    outcome: Result<&serde_json::Value, &str>,
+) {
+    let schedule = schedule.name;
+    let latency_ms = latency.as_secs_f64() * 1000.0;
+    match outcome {
+        Ok(counts) => {
+            tracing::info!(request_id, schedule, latency_ms, outcome = "ok", counts = %counts, "run");
+        }
+        Err(cause) => tracing::error!(request_id, schedule, latency_ms, outcome = "failed", cause, "run"),
     }
 }

@@ -1,17 +1,17 @@
 //! One request for the issuer's key set, and the keys in it that may sign a session token.
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
 use super::error::ConfigError;
+use crate::outbound;
 
 /// The whole request, from the name look-up to the last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -72,18 +72,10 @@ struct KeySet {
 impl Endpoint {
     /// Accepts `https:` URLs, and `http:` ones of this machine.
     pub(super) fn new(address: &str) -> Result<Self, ConfigError> {
-        let url = Url::parse(address).map_err(|_| ConfigError::JwksUrl(address.to_owned()))?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_local(&url)) {
-            return Err(ConfigError::JwksUrl(address.to_owned()));
-        }
-        let client = Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            // Requests are minutes apart, and a frozen sandbox wakes up with dead connections.
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(ConfigError::HttpClient)?;
-        Ok(Self { url, client })
+        let url = outbound::url(address).ok_or_else(|| ConfigError::JwksUrl(address.to_owned()))?;
+        // Requests are minutes apart, and a frozen sandbox wakes up with dead connections.
+        let client = outbound::client(FETCH_TIMEOUT).pool_max_idle_per_host(0).build();
+        Ok(Self { url, client: client.map_err(ConfigError::HttpClient)? })
     }
 
     /// Gets the key set.
@@ -92,26 +84,11 @@ impl Endpoint {
         if response.status() != StatusCode::OK {
             return Err(KeysError::Status(response.status().as_u16()));
         }
-        let KeySet { keys } = serde_json::from_slice(&body(response).await?)?;
+        let body = outbound::body(response, MAX_JWKS_BYTES).await?.ok_or(KeysError::TooLarge)?;
+        let KeySet { keys } = serde_json::from_slice(&body)?;
         let keys: Keys = keys.into_iter().filter_map(signing_key).collect();
         if keys.is_empty() { Err(KeysError::Empty) } else { Ok(keys) }
     }
-}
-
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
-async fn body(mut response: Response) -> Result<Vec<u8>, KeysError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_JWKS_BYTES {
-            return Err(KeysError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// Keeps RSA keys for RS256 signatures and passes over all others, which may be there for other purposes.

@@ -248,7 +248,8 @@ mod tests {
         ");
         assert_eq!(ALL.map(Permission::as_str), Permission::NAMES, "a permission is missing here");
         assert_eq!(Role::ALL.map(|role| role.permissions().len()), [12, 7, 2]);
-        let granted = Role::ALL.map(|role| ALL.into_iter().filter(|permission| role.has(*permission)).count());
+        let granted =
+            Role::ALL.map(|role| ALL.into_iter().filter(|permission| role.has(*permission)).count());
         assert_eq!(granted, [12, 7, 2], "a permission is granted twice, and another not at all");
     }
 

@@ -181,7 +181,9 @@ impl Change {
                 Self::PutOrganization { organization: data(&event.data)?, at }
             }
             "organization.deleted" => Self::DeleteOrganization { id: data::<Deleted>(&event.data)?.id, at },
-            "user.created" | "user.updated" => Self::PutUser { user: data::<UserData>(&event.data)?.into(), at },
+            "user.created" | "user.updated" => {
+                Self::PutUser { user: data::<UserData>(&event.data)?.into(), at }
+            }
             "user.deleted" => Self::DeleteUser { id: data::<Deleted>(&event.data)?.id, at },
             "organizationMembership.created" | "organizationMembership.updated" => {
                 Self::PutMembership { membership: data::<MembershipData>(&event.data)?.into(), at }

@@ -26,7 +26,12 @@ type Bound<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 enum Entry {
     /// A member of a dealership, by verified claims. Without a role the token names none: then the row's counts,
     /// which has to be one of `allowed`.
-    Member { claims: Box<Claims>, organization: Organization, role: Option<&'static str>, allowed: Vec<String> },
+    Member {
+        claims: Box<Claims>,
+        organization: Organization,
+        role: Option<&'static str>,
+        allowed: Vec<String>,
+    },
     /// The public form of a dealership.
     Intake(Uuid),
     /// Clerk's webhooks.

@@ -1,0 +1,137 @@
+//! What runs by the clock instead of on a request: start once; then, for each event of the scheduler, work and tell.
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::app::connect;
+use crate::clock::Clock;
+use crate::config::{Settings, StartupError};
+use crate::db::{Database, Login, Scope};
+use crate::error::chain;
+use crate::telemetry;
+
+/// One scheduled function, as `template.yaml` spells it too.
+#[derive(Debug)]
+pub struct Schedule {
+    /// Folder, package, binary, event and test.
+    pub name: &'static str,
+    /// When it runs: an expression of EventBridge Scheduler.
+    pub expression: &'static str,
+    /// The database user it logs in as.
+    pub login: Login,
+}
+
+/// What a sandbox keeps between runs.
+pub struct Job {
+    schedule: &'static Schedule,
+    settings: Arc<Settings>,
+    clock: Clock,
+    database: Database,
+    /// Never known: a run is about every dealership.
+    dealership: OnceLock<Uuid>,
+}
+
+impl Job {
+    /// Starts the sandbox: telemetry, settings, and a connection to the database. It lives as long as the process.
+    ///
+    /// # Errors
+    /// When a setting is missing or unusable, or the login user could bypass row-level security.
+    pub async fn start(schedule: &'static Schedule) -> Result<&'static Self, StartupError> {
+        telemetry::init();
+        let job: &'static Self =
+            Box::leak(Box::new(Self::new(schedule, Settings::from_env(), Clock::system()).await?));
+        connect(&job.database, schedule.login).await?;
+        Ok(job)
+    }
+
+    /// A job that has connected to nothing yet: what [`Job::start`] warms up, and what works outside of Lambda.
+    ///
+    /// # Errors
+    /// When a setting is missing or unusable.
+    pub async fn new(
+        schedule: &'static Schedule,
+        settings: Settings,
+        clock: Clock,
+    ) -> Result<Self, StartupError> {
+        let settings = Arc::new(settings);
+        let database = Database::new(settings.clone(), schedule.login).await?;
+        Ok(Self { schedule, settings, clock, database, dealership: OnceLock::new() })
+    }
+
+    /// The settings, for what one function needs alone.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The current time, by the clock that a test can set.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The scope of what Clerk says: dealerships, users, memberships and the inbox, and no lead. Its time is short,
+    /// so each transaction takes a new one.
+    #[must_use]
+    pub fn provisioning(&self) -> Scope<'_> {
+        Scope::provisioning(&self.database, &self.dealership)
+    }
+
+    /// Takes the scheduler's events until the sandbox ends.
+    ///
+    /// # Errors
+    /// When the Lambda runtime ends.
+    pub async fn serve<E, R, F>(
+        &self,
+        work: impl AsyncFn(E) -> Result<R, F>,
+    ) -> Result<(), lambda_runtime::Error>
+    where
+        E: DeserializeOwned,
+        R: Serialize,
+        F: std::error::Error + 'static,
+    {
+        let work = &work;
+        let run = move |event: LambdaEvent<Value>| async move {
+            self.run(event.payload, &event.context.request_id, work).await
+        };
+        lambda_runtime::run(service_fn(run)).await
+    }
+
+    /// Does the work of one event and writes one line about it to the log. A failure fails the invocation, so that
+    /// the scheduler tries again and an alarm can see it.
+    ///
+    /// # Errors
+    /// The event is not one of this function's, or what the work returned.
+    pub async fn run<E, R, F>(
+        &self,
+        event: Value,
+        request_id: &str,
+        work: impl AsyncFnOnce(E) -> Result<R, F>,
+    ) -> Result<Value, Diagnostic>
+    where
+        E: DeserializeOwned,
+        R: Serialize,
+        F: std::error::Error + 'static,
+    {
+        let started = Instant::now();
+        let outcome = match serde_json::from_value(event) {
+            Ok(event) => work(event).await.map_err(|error| chain(&error)),
+            Err(error) => Err(format!("the event is not valid: {error}")),
+        };
+        let outcome = outcome.and_then(|counts| serde_json::to_value(counts).map_err(|error| chain(&error)));
+        telemetry::run(
+            self.schedule,
+            request_id,
+            started.elapsed(),
+            outcome.as_ref().map_err(String::as_str),
+        );
+        let error_type = self.schedule.name.to_owned();
+        outcome.map_err(|error_message| Diagnostic { error_type, error_message })
+    }
+}
