@@ -1,6 +1,9 @@
-//! A stand-in for Clerk: one RSA key, a JWKS endpoint, and session tokens that say what Clerk's do.
+//! A stand-in for Clerk: one RSA key, a JWKS endpoint, session tokens that say what Clerk's do, and a Backend API.
 //!
 //! The key is generated here and never leaves the machine, so the tokens are worth nothing elsewhere.
+pub mod backend;
+mod http;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -16,14 +19,13 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+
+use backend::Backend;
+use http::Reply;
 
 /// The key's file in the directory given to [`Clerk::load_or_create`].
 const KEY_FILE: &str = "clerk-key.pem";
-
-/// The longest request read, in bytes.
-const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// How long a session token lives, in seconds, as Clerk's do.
 pub const TOKEN_SECONDS: i64 = 60;
@@ -36,6 +38,7 @@ pub struct Clerk {
     kid: String,
     answer: Mutex<Answer>,
     requests: AtomicUsize,
+    backend: Arc<Backend>,
 }
 
 /// What the JWKS endpoint answers.
@@ -139,7 +142,8 @@ impl Clerk {
         let kid = format!("ins_{}", jwk.thumbprint(ThumbprintHash::SHA256)?);
         jwk.common.key_id = Some(kid.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(Self { pair, signer, jwk, kid, answer: Mutex::new(Answer::OwnKey), requests: AtomicUsize::new(0) })
+        let (answer, requests, backend) = (Mutex::new(Answer::OwnKey), AtomicUsize::new(0), Arc::default());
+        Ok(Self { pair, signer, jwk, kid, answer, requests, backend })
     }
 
     /// The name of the key.
@@ -198,42 +202,35 @@ impl Clerk {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// Answers `GET /.well-known/jwks.json`, one request per connection, until the listener fails.
+    /// Answers `GET /.well-known/jwks.json` and the Backend API, one request per connection, until the listener
+    /// fails.
     ///
     /// # Errors
     /// When the listener accepts no more connections.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
-        loop {
-            let (stream, _) = listener.accept().await?;
+        http::serve(listener, move |request| {
             let clerk = Arc::clone(&self);
-            // A client that goes away is none of our business.
-            tokio::spawn(async move { clerk.respond(stream).await.ok() });
-        }
+            async move {
+                match request.starts_with("GET /.well-known/jwks.json ") {
+                    true => clerk.key_set().await,
+                    false => clerk.backend.reply(&request),
+                }
+            }
+        })
+        .await
     }
 
-    async fn respond(&self, mut stream: TcpStream) -> Result<()> {
-        let request = read_head(&mut stream).await?;
-        let (status, location, body) = if request.starts_with("GET /.well-known/jwks.json ") {
-            self.requests.fetch_add(1, Ordering::SeqCst);
-            let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            match answer {
-                Answer::OwnKey => (200, None, self.jwks().to_string()),
-                Answer::Fixed(status, body) => (status, None, body),
-                Answer::Redirect(url) => (302, Some(url), String::new()),
-                Answer::Silence => return std::future::pending().await,
+    async fn key_set(&self) -> Reply {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match answer {
+            Answer::OwnKey => Reply::new(200, self.jwks().to_string()),
+            Answer::Fixed(status, body) => Reply::new(status, body),
+            Answer::Redirect(url) => {
+                Reply { header: Some(("Location", url)), ..Reply::new(302, String::new()) }
             }
-        } else {
-            (404, None, String::new())
-        };
-        let location = location.map(|url| format!("Location: {url}\r\n")).unwrap_or_default();
-        let head = format!(
-            "HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{location}\
-             Connection: close\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body.as_bytes()).await?;
-        Ok(stream.shutdown().await?)
+            Answer::Silence => std::future::pending().await,
+        }
     }
 }
 
@@ -244,18 +241,4 @@ fn create_key_file(dir: &Path, path: &Path) -> Result<String> {
     file.and_then(|mut file| file.write_all(pem.as_bytes()))
         .with_context(|| format!("write {}", path.display()))?;
     Ok(pem)
-}
-
-/// Reads a request up to the empty line that ends its head.
-async fn read_head(stream: &mut TcpStream) -> Result<String> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let mut buffer = [0; 1024];
-        let read = stream.read(&mut buffer).await?;
-        if read == 0 || head.len() + read > MAX_REQUEST_BYTES {
-            bail!("no whole request came");
-        }
-        head.extend_from_slice(&buffer[..read]);
-    }
-    Ok(String::from_utf8_lossy(&head).into_owned())
 }

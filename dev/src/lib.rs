@@ -13,6 +13,7 @@ pub mod seed;
 pub mod stack;
 pub mod state;
 pub mod supervised;
+pub mod sync_clerk;
 pub mod testing;
 pub mod token;
 pub mod tools;

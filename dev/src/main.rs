@@ -11,6 +11,7 @@ use dev::database::{self, bring_up_to_date, local_passwords, reach};
 use dev::postgres::Binaries;
 use dev::stack::{self, Up};
 use dev::state::{DATABASE, Lock, State};
+use dev::sync_clerk::{SyncClerk, sync};
 use dev::token::{TokenOf, mint};
 use dev::{logins, progress};
 use shared::db::Login;
@@ -32,6 +33,11 @@ enum Task {
     Token(TokenOf),
     /// Post an event of Clerk's to the running stack, signed as Clerk signs it
     ClerkEvent(ClerkEvent),
+    /// Bring organizations, people and memberships to what Clerk says, and print what differed
+    ///
+    /// Against the running stack and its stand-in for Clerk; with CLERK_SECRET_KEY and DATABASE_URL_PROVISIONER set,
+    /// against those.
+    SyncClerk(SyncClerk),
     /// Open psql on the local database
     Psql {
         /// The database user: owner, reader, writer, provisioner or intake
@@ -76,6 +82,7 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         None => stack::up(&arguments.up, program).await?,
         Some(Task::Token(of)) => println!("{}", mint(&of)?),
         Some(Task::ClerkEvent(event)) => return post(&event).await,
+        Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Migrate { url: Some(url) }) => {
             report(&bring_up_to_date(&url, &logins::from_environment()?).await?)

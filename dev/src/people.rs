@@ -46,6 +46,10 @@ pub struct Membership {
     pub clerk_membership_id: &'static str,
 }
 
+/// When all of this came to be at Clerk, in milliseconds since 1970: 2026-09-21; the memberships a second after each
+/// other.
+pub const FOUNDED_MS: i64 = 1_789_970_400_000;
+
 /// Tesla Oslo.
 pub const TESLA_OSLO: Dealership = Dealership {
     id: uuid!("019a0000-0000-7000-8000-000000000001"),

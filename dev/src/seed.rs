@@ -2,7 +2,7 @@
 use anyhow::{Context, Result};
 use tokio_postgres::Client;
 
-use crate::people::{DEALERSHIPS, MEMBERSHIPS, PEOPLE};
+use crate::people::{DEALERSHIPS, FOUNDED_MS, MEMBERSHIPS, PEOPLE};
 
 /// What the people work on; the people themselves come from the table in `people`.
 const SEED: &str = include_str!("seed.sql");
@@ -51,12 +51,13 @@ async fn people(transaction: &tokio_postgres::Transaction<'_>) -> Result<()> {
 
 /// By Clerk's ids, because a token may have brought the rows in before us, under other ids than ours.
 async fn memberships(transaction: &tokio_postgres::Transaction<'_>) -> Result<()> {
-    let insert = "insert into memberships (dealership_id, user_id, clerk_membership_id, role, role_at)
-                  select d.id, u.id, $3, $4, now() - interval '30 days' from dealerships d, users u
+    let insert =
+        "insert into memberships (dealership_id, user_id, clerk_membership_id, role, role_at, joined_version)
+                  select d.id, u.id, $3, $4, now() - interval '30 days', $5 from dealerships d, users u
                    where d.clerk_org_id = $1 and u.clerk_user_id = $2 on conflict do nothing";
-    for one in MEMBERSHIPS {
+    for (one, joined) in MEMBERSHIPS.iter().zip((FOUNDED_MS..).step_by(1_000)) {
         let (org, user) = (&one.dealership.clerk_org_id, &one.person.clerk_user_id);
-        transaction.execute(insert, &[org, user, &one.clerk_membership_id, &one.role]).await?;
+        transaction.execute(insert, &[org, user, &one.clerk_membership_id, &one.role, &joined]).await?;
     }
     Ok(())
 }

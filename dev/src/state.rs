@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use shared::db::Login;
 use uuid::Uuid;
 
+use crate::clerk::backend::SECRET_KEY;
+
 /// The database of the local stack.
 pub const DATABASE: &str = "norvalt";
 
@@ -119,6 +121,8 @@ impl State {
             ("CLERK_AUTHORIZED_PARTIES", ORIGIN.to_owned()),
             ("CLERK_WEBHOOK_SECRETS", self.webhook_secret.clone()),
             ("FORM_SECRETS", self.form_secret.clone()),
+            ("CLERK_API_URL", self.clerk_issuer()),
+            ("CLERK_SECRET_KEY", SECRET_KEY.to_owned()),
         ];
         variables.extend(Login::ALL.map(|login| (login.setting(), self.login_url(login))));
         variables

@@ -45,7 +45,7 @@ pub use config::StartupError;
 pub use ctx::Ctx;
 pub use db::Login;
 pub use error::ApiError;
-pub use lambda_http::http::header;
 pub use job::{Job, Schedule};
+pub use lambda_http::http::header;
 pub use lambda_http::{Error, run_concurrent as run, service_fn};
 pub use route::{Caller, Route};

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dev::clerk::Clerk;
+use dev::clerk::backend::SECRET_KEY;
 use dev::people::TESLA_OSLO;
 use serde_json::Value;
 use shared::Login;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use crate::clerk_webhook::delivery;
 use crate::support::proxy::Proxy;
 use crate::support::runtime_api::RuntimeApi;
-use crate::support::{CLERK, ENDPOINTS, Endpoint, Event, World, endpoint, event, kari, lead, submission};
+use crate::support::{CLERK, ENDPOINTS, Event, SCHEDULES, World, event, kari, lead, submission};
 
 /// A process that has not done it by now never will.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,12 +47,14 @@ fn binaries() -> &'static Path {
 /// The settings of a function, with Clerk's keys to be had at a real endpoint.
 async fn settings(world: &World) -> HashMap<String, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}/.well-known/jwks.json", listener.local_addr().unwrap());
+    let url = format!("http://{}", listener.local_addr().unwrap());
     let clerk: &Arc<Clerk> = &CLERK;
     tokio::spawn(clerk.clone().serve(listener));
     let mut settings: HashMap<_, _> = world.variables().into_iter().collect();
     settings.remove("CLERK_JWT_KEY").unwrap();
-    settings.insert("CLERK_JWKS_URL".to_owned(), url);
+    settings.insert("CLERK_JWKS_URL".to_owned(), format!("{url}/.well-known/jwks.json"));
+    settings.insert("CLERK_API_URL".to_owned(), url);
+    settings.insert("CLERK_SECRET_KEY".to_owned(), SECRET_KEY.to_owned());
     settings
 }
 
@@ -62,14 +65,14 @@ struct Sandbox {
 }
 
 impl Sandbox {
-    async fn start(endpoint: &Endpoint, settings: &HashMap<String, String>) -> Self {
-        let binary = tokio::task::spawn_blocking(binaries).await.unwrap().join(endpoint.route.name);
+    async fn start(name: &str, settings: &HashMap<String, String>) -> Self {
+        let binary = tokio::task::spawn_blocking(binaries).await.unwrap().join(name);
         let api = RuntimeApi::start().await;
         let process = Command::new(binary)
             .env_clear()
             .envs(settings)
             .env("AWS_LAMBDA_RUNTIME_API", api.address())
-            .env("AWS_LAMBDA_FUNCTION_NAME", endpoint.route.name)
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .stdin(Stdio::null())
@@ -132,7 +135,7 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
 fn secrets_of(event: &Event, answer: &Value, settings: &HashMap<String, String>) -> Vec<String> {
     let mut secrets: Vec<String> = settings
         .iter()
-        .filter(|(name, _)| name.starts_with("DATABASE_URL") || name.ends_with("SECRETS"))
+        .filter(|(name, _)| name.starts_with("DATABASE_URL") || name.contains("SECRET"))
         .map(|(_, value)| value.clone())
         .collect();
     secrets.extend(event.value()["headers"]["authorization"].as_str().map(|token| token[7..].to_owned()));
@@ -173,7 +176,7 @@ async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal
     for endpoint in ENDPOINTS.iter() {
         let name = endpoint.route.name;
         let (status, event) = requests.remove(name).unwrap_or_else(|| panic!("{name} has no request here"));
-        let mut sandbox = Sandbox::start(endpoint, &settings).await;
+        let mut sandbox = Sandbox::start(endpoint.route.name, &settings).await;
         let answer = sandbox.invoke(&event).await;
         assert_eq!(answer["statusCode"], status, "{name}: {answer}");
         // The same sandbox takes the next event, too.
@@ -217,17 +220,53 @@ async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal
 }
 
 #[tokio::test]
+async fn every_scheduled_binary_answers_its_event_and_says_so_in_one_line_without_personal_data() {
+    let world = World::seeded().await;
+    let settings = settings(&world).await;
+    for schedule in SCHEDULES {
+        let name = schedule.name;
+        let renamed = "update users set first_name = 'Kari-Anne' where clerk_user_id = 'user_kari_nordmann'";
+        world.owner().await.batch_execute(renamed).await.unwrap();
+        let mut sandbox = Sandbox::start(name, &settings).await;
+        let answer = sandbox.invoke(&event(name)).await;
+        assert_eq!((&answer["changed"], &answer["dry_run"]), (&1.into(), &false.into()), "{name}: {answer}");
+        // The same sandbox takes the next event, and one that is not its own fails the invocation.
+        let refused = sandbox.invoke(&event("clerk-reconcile/mistyped")).await;
+        assert_eq!(refused["errorType"], name, "{refused}");
+        assert!(refused["errorMessage"].as_str().unwrap().contains("unknown field `dryrun`"), "{refused}");
+
+        let output = sandbox.terminate().await;
+        let (log, errors) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<&Value> = lines.iter().filter(|line| line["message"] == "run").collect();
+        let [line, second] = lines.as_slice() else { panic!("{name} wrote {log}") };
+        assert_eq!((&line["schedule"], &line["outcome"]), (&name.into(), &"ok".into()), "{line}");
+        assert!(line["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{line}");
+        let counts: Value = serde_json::from_str(line["counts"].as_str().unwrap()).unwrap();
+        assert_eq!(counts, answer);
+        assert_eq!((&second["outcome"], &second["level"]), (&"failed".into(), &"ERROR".into()), "{second}");
+        let mut secrets = secrets_of(&event(name), &answer, &settings);
+        secrets.extend(["Kari", "Nordmann", "@"].map(str::to_owned));
+        for secret in secrets {
+            assert!(!log.contains(&secret) && !errors.contains(&secret), "{secret:?} in {log}{errors}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_missing_setting_is_named_and_nothing_starts() {
     let world = World::empty().await;
     let all = settings(&world).await;
     let mut needed: Vec<_> =
         ENDPOINTS.iter().map(|endpoint| (endpoint.route.name, endpoint.route.login.setting())).collect();
     needed.extend([("get-lead", "CLERK_ISSUER"), ("get-lead", "CLERK_AUTHORIZED_PARTIES")]);
-    needed.push(("clerk-webhook", "CLERK_WEBHOOK_SECRETS"));
+    needed.extend(SCHEDULES.map(|schedule| (schedule.name, schedule.login.setting())));
+    needed.extend([("clerk-webhook", "CLERK_WEBHOOK_SECRETS"), ("clerk-reconcile", "CLERK_SECRET_KEY")]);
     for (name, missing) in needed {
         let mut settings = all.clone();
         settings.remove(missing).unwrap();
-        let output = Sandbox::start(endpoint(name), &settings).await.end().await;
+        let output = Sandbox::start(name, &settings).await.end().await;
         assert!(!output.status.success());
         let errors = String::from_utf8(output.stderr).unwrap();
         let readable = format!("Error: set {missing}, or {missing}_SECRET_ARN to the secret that holds it\n");
@@ -244,7 +283,7 @@ async fn a_user_whom_the_policies_do_not_bind_is_refused_at_the_start() {
         };
         let mut settings = settings(&world).await;
         settings.insert(login.setting().to_owned(), world.database.owner_url.clone());
-        let output = Sandbox::start(endpoint, &settings).await.end().await;
+        let output = Sandbox::start(endpoint.route.name, &settings).await.end().await;
         assert!(!output.status.success());
         let errors = String::from_utf8(output.stderr).unwrap();
         let (name, why) = (login.setting(), "the login user could bypass row-level security");
@@ -260,7 +299,7 @@ async fn sigterm_ends_a_sandbox_cleanly_and_with_it_its_connections() {
     let settings = settings(&world).await;
     for name in ["list-leads", "create-lead"] {
         let (_, event) = requests().remove(name).unwrap();
-        let mut sandbox = Sandbox::start(endpoint(name), &settings).await;
+        let mut sandbox = Sandbox::start(name, &settings).await;
         sandbox.invoke(&event).await;
         assert_eq!(proxy.open(), 1);
         let output = sandbox.terminate().await;

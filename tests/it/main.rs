@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod catalog;
+mod clerk_reconcile;
 mod clerk_webhook;
 mod conventions;
 mod convergence;

@@ -1,7 +1,7 @@
 //! What the README says is so.
 use std::fs;
 
-use crate::support::ENDPOINTS;
+use crate::support::{ENDPOINTS, SCHEDULES};
 
 fn read(path: &str) -> String {
     fs::read_to_string(dev::workspace().join(path)).unwrap_or_default()
@@ -43,10 +43,14 @@ fn each_path_it_names_exists() {
 }
 
 #[test]
-fn its_table_has_each_route() {
+fn its_tables_have_each_route_and_schedule() {
     for endpoint in ENDPOINTS.iter() {
         let route = endpoint.route;
         let row = format!("| `{} {}` | `{}` |", route.method, route.path, route.name);
+        assert!(read("README.md").contains(&row), "{row} is missing");
+    }
+    for schedule in SCHEDULES {
+        let row = format!("| `{}` | `{}` |", schedule.expression, schedule.name);
         assert!(read("README.md").contains(&row), "{row} is missing");
     }
 }

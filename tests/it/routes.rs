@@ -1,13 +1,24 @@
-//! The routes are named in several places; all of them name the same set.
+//! The routes and the scheduled functions are named in several places; all of them name the same set.
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{ENDPOINTS, event, event_files};
+use shared::Login;
+
+use crate::support::{ENDPOINTS, SCHEDULES, event, event_files};
 
 type Names = BTreeSet<String>;
 
 fn routes() -> Names {
     ENDPOINTS.iter().map(|endpoint| endpoint.route.name.to_owned()).collect()
+}
+
+/// The routes and what runs by the clock.
+fn functions() -> Names {
+    let mut names = routes();
+    for schedule in SCHEDULES {
+        assert!(names.insert(schedule.name.to_owned()), "{} is a route, too", schedule.name);
+    }
+    names
 }
 
 fn read(path: &str) -> String {
@@ -20,11 +31,24 @@ fn folder(path: &str) -> Names {
 }
 
 /// The lines of one resource: up to the next that is indented as little.
-fn block(template: &str, logical_id: &str) -> String {
+fn block_of(template: &str, logical_id: &str) -> String {
     let mut lines = template.lines().skip_while(|line| line.trim_end() != format!("  {logical_id}:"));
     assert!(lines.next().is_some(), "{logical_id} is missing");
     let is_inside = |line: &&str| line.is_empty() || line.starts_with("    ");
     lines.take_while(is_inside).map(|line| format!("{line}\n")).collect()
+}
+
+/// The block of a function, whose binary and database user are its own.
+fn function_block(template: &str, name: &str, login: Login) -> String {
+    let block = block_of(template, &camel(name));
+    assert!(block.contains(&format!("CodeUri: target/lambda/{name}/\n")), "{block}");
+    let logins: Vec<&str> = Login::ALL
+        .map(Login::setting)
+        .into_iter()
+        .filter(|login| block.contains(&format!("{login}_")))
+        .collect();
+    assert_eq!(logins, [login.setting()], "the database users of {name}");
+    block
 }
 
 /// `list-leads` as `ListLeads`.
@@ -33,9 +57,9 @@ fn camel(name: &str) -> String {
 }
 
 #[test]
-fn a_folder_a_package_and_a_binary_for_each_route() {
-    assert_eq!(folder("functions"), routes());
-    for name in routes() {
+fn a_folder_a_package_and_a_binary_for_each_function() {
+    assert_eq!(folder("functions"), functions());
+    for name in functions() {
         let manifest = read(&format!("functions/{name}/Cargo.toml"));
         assert_eq!(
             manifest.matches(&format!("name = \"{name}\"")).count(),
@@ -48,13 +72,13 @@ fn a_folder_a_package_and_a_binary_for_each_route() {
 }
 
 #[test]
-fn an_event_and_a_test_file_for_each_route() {
+fn an_event_and_a_test_file_for_each_function() {
     let events = event_files();
-    assert_eq!(events.keys().cloned().collect::<Names>(), routes());
+    assert_eq!(events.keys().cloned().collect::<Names>(), functions());
     for (name, files) in events {
         assert!(files.contains(&format!("{name}.json")), "events/{name}.json is missing");
     }
-    for name in routes() {
+    for name in functions() {
         let file = format!("{}.rs", name.replace('-', "_"));
         assert!(folder("tests/it").contains(&file), "tests/it/{file} is missing");
     }
@@ -77,21 +101,30 @@ fn each_event_is_its_routes() {
 #[test]
 fn the_template_has_each_route_and_its_database_user() {
     let template = read("template.yaml");
-    let functions = template.lines().filter(|line| line.trim() == "Type: AWS::Serverless::Function").count();
-    assert_eq!(functions, ENDPOINTS.len());
+    let there = template.lines().filter(|line| line.trim() == "Type: AWS::Serverless::Function").count();
+    assert_eq!(there, functions().len());
     for endpoint in ENDPOINTS.iter() {
         let route = endpoint.route;
-        let block = block(&template, &camel(route.name));
+        let block = function_block(&template, route.name, route.login);
         assert!(block.contains(&format!("Description: {} {}\n", route.method, route.path)), "{block}");
-        assert!(block.contains(&format!("CodeUri: target/lambda/{}/\n", route.name)), "{block}");
-        let logins: Vec<&str> = ["READER", "WRITER", "PROVISIONER", "INTAKE"]
-            .into_iter()
-            .filter(|login| block.contains(&format!("DATABASE_URL_{login}_")))
-            .collect();
-        assert_eq!(logins.len(), 1, "{} has the secrets of {logins:?}", route.name);
-        assert_eq!(format!("DATABASE_URL_{}", logins[0]), route.login.setting(), "{}", route.name);
         let on_the_api = block.contains(&format!("Method: {}, Path: \"{}\"", route.method, route.path));
         assert!(on_the_api || block.contains("FunctionUrlConfig"), "{} is reached by nothing", route.name);
+    }
+}
+
+#[test]
+fn the_template_has_each_schedule_and_its_database_user() {
+    let template = read("template.yaml");
+    for schedule in SCHEDULES {
+        let block = function_block(&template, schedule.name, schedule.login);
+        let expression = format!("ScheduleExpression: {}\n", schedule.expression);
+        assert!(block.contains("Type: ScheduleV2\n") && block.contains(&expression), "{block}");
+        let input = block.lines().find_map(|line| line.trim().strip_prefix("Input: '")).unwrap();
+        let input: serde_json::Value = serde_json::from_str(input.trim_end_matches('\'')).unwrap();
+        assert_eq!(&input, event(schedule.name).value(), "events/{}.json is what it gets", schedule.name);
+        assert!(!block.contains("HttpApi") && !block.contains("FunctionUrlConfig"), "{block}");
+        let log = block_of(&template, &format!("{}Logs", camel(schedule.name)));
+        assert!(log.contains(&format!("-{}", schedule.name)), "{log}");
     }
 }
 
@@ -120,10 +153,10 @@ fn depends(manifest: &str, package: &str) -> bool {
 
 #[test]
 fn only_shared_names_the_database_driver_and_functions_do_not_know_each_other() {
-    for name in routes() {
+    for name in functions() {
         let manifest = read(&format!("functions/{name}/Cargo.toml"));
         assert!(!manifest.contains("postgres"), "{name} could open a connection of its own");
-        for other in routes() {
+        for other in functions() {
             assert!(other == name || !depends(&manifest, &other), "{name} depends on {other}");
             assert!(!depends(&read("shared/Cargo.toml"), &other), "shared knows {other}");
         }

@@ -129,7 +129,12 @@ async fn a_dealership_with_a_hundred_thousand_leads_goes_step_by_step() {
 #[tokio::test]
 async fn two_purges_at_once_do_each_others_work_no_harm() {
     let world = World::seeded().await;
-    world.owner().await.batch_execute("update dealerships set deleted_at = now() - interval '31 days'").await.unwrap();
+    world
+        .owner()
+        .await
+        .batch_execute("update dealerships set deleted_at = now() - interval '31 days'")
+        .await
+        .unwrap();
     let (first, second) = tokio::join!(purge_by(&world, "30 days", 3), purge_by(&world, "30 days", 4));
     assert_eq!(first + second, 2);
     assert_eq!(world.count("select count(*) from leads").await, 0);

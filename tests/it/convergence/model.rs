@@ -1,6 +1,7 @@
 //! What Clerk is to us: organizations, people and memberships that change, and a message about every change.
 use std::collections::BTreeMap;
 
+use dev::clerk::backend::{self, Directory};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -63,6 +64,7 @@ struct Named {
     name: String,
     exists: bool,
     deleted: bool,
+    updated_at: i64,
 }
 
 #[derive(Clone)]
@@ -70,6 +72,7 @@ struct Membership {
     id: String,
     role: Option<&'static str>,
     created_at: i64,
+    updated_at: i64,
 }
 
 pub struct Clerk {
@@ -81,12 +84,15 @@ pub struct Clerk {
     memberships: BTreeMap<(usize, usize), Membership>,
     /// The first member of each organization, who is its admin unless Clerk names a role.
     first: BTreeMap<usize, usize>,
+    /// When each membership that a message told of was made, by Clerk's ids of its organization and person.
+    told: BTreeMap<(String, String), i64>,
 }
 
 impl Clerk {
     pub fn new(prefix: String, now: i64) -> Self {
         let (organizations, people) = Default::default();
-        Self { prefix, now, organizations, people, memberships: BTreeMap::new(), first: BTreeMap::new() }
+        let (memberships, first, told) = Default::default();
+        Self { prefix, now, organizations, people, memberships, first, told }
     }
 
     /// Takes a step so many ms after the one before it.
@@ -141,8 +147,65 @@ impl Clerk {
         }
     }
 
+    /// This one arrives at least once.
+    pub fn tell(&mut self, happening: &Happening) {
+        let Happening::Message(body) = happening else { return };
+        let data = &body["data"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let ids = (text(&data["organization"]["id"]), text(&data["public_user_data"]["user_id"]));
+        if let ((Some(organization), Some(user)), Some(at)) = (ids, data["created_at"].as_i64()) {
+            let told = self.told.entry((organization, user)).or_insert(at);
+            *told = at.min(*told);
+        }
+    }
+
     /// What our database should say: names of organizations and people, and the memberships that live.
     pub fn rows(&self) -> BTreeMap<String, String> {
+        self.rows_with(|o| self.first.get(&o).copied())
+    }
+
+    /// The same when all that is known is what messages told and what there is in the end: of whoever came and went
+    /// untold nobody knows that they were first.
+    pub fn rows_as_told(&self) -> BTreeMap<String, String> {
+        self.rows_with(|o| {
+            let joined = |u: &usize| {
+                let told = self.told.get(&(self.org(o), self.user(*u))).copied();
+                let living = self.memberships.get(&(o, *u)).map(|membership| membership.created_at);
+                told.into_iter().chain(living).min()
+            };
+            (0..PEOPLE).filter(|u| joined(u).is_some()).min_by_key(|u| (joined(u), self.user(*u)))
+        })
+    }
+
+    /// What the Backend API has of it all.
+    pub fn directory(&self) -> Directory {
+        let mut directory = Directory::default();
+        for (o, it) in self.organizations.iter().enumerate().filter(|(_, it)| it.exists && !it.deleted) {
+            directory.organizations.push(backend::organization(&self.org(o), &it.name, None, it.updated_at));
+        }
+        for (u, it) in self.people.iter().enumerate().filter(|(_, it)| it.exists && !it.deleted) {
+            let email = format!("{}@example.com", it.name);
+            directory.users.push(backend::user(&self.user(u), &it.name, None, &email, it.updated_at));
+        }
+        for ((o, u), membership) in &self.memberships {
+            let count = directory.memberships.len();
+            let (organization, user) = (self.org(*o), self.user(*u));
+            directory.join(&membership.id, &organization, &user, membership.role, membership.created_at);
+            if let Some(joined) = directory.memberships.get_mut(count) {
+                joined["updated_at"] = json!(membership.updated_at);
+            }
+        }
+        directory
+    }
+
+    /// The Clerk ids of what has been deleted.
+    pub fn deleted_ids(&self) -> Vec<String> {
+        let organizations = self.organizations.iter().enumerate().filter(|(_, it)| it.deleted);
+        let people = self.people.iter().enumerate().filter(|(_, it)| it.deleted);
+        organizations.map(|(o, _)| self.org(o)).chain(people.map(|(u, _)| self.user(u))).collect()
+    }
+
+    fn rows_with(&self, first: impl Fn(usize) -> Option<usize>) -> BTreeMap<String, String> {
         let mut rows = BTreeMap::new();
         for (o, organization) in self.organizations.iter().enumerate().filter(|(_, it)| it.exists) {
             let deleted = if organization.deleted { " deleted" } else { "" };
@@ -159,7 +222,7 @@ impl Clerk {
                 Some("org:admin") => "admin",
                 Some("org:manager") => "manager",
                 Some("org:member") => "sales_rep",
-                _ if self.first[o] == *u => "admin",
+                _ if first(*o) == Some(*u) => "admin",
                 _ => "sales_rep",
             };
             rows.insert(format!("{} {}", self.org(*o), self.user(*u)), format!("{} {role}", membership.id));
@@ -197,6 +260,7 @@ impl Clerk {
         let name = format!("Name{}", self.now);
         let made = !std::mem::replace(&mut self.organizations[o].exists, true);
         self.organizations[o].name.clone_from(&name);
+        self.organizations[o].updated_at = self.now;
         let r#type = if made { "organization.created" } else { "organization.updated" };
         vec![self.message(r#type, json!({ "id": self.org(o), "name": name, "slug": null }))]
     }
@@ -208,6 +272,7 @@ impl Clerk {
         let name = format!("Name{}", self.now);
         let made = !std::mem::replace(&mut self.people[u].exists, true);
         self.people[u].name.clone_from(&name);
+        self.people[u].updated_at = self.now;
         let r#type = if made { "user.created" } else { "user.updated" };
         let data = json!({
             "id": self.user(u),
@@ -235,10 +300,11 @@ impl Clerk {
             messages.extend(self.put_user(u));
         }
         let id = format!("orgmem_{}x{}", self.prefix, self.now);
-        let made = Membership { id, role, created_at: self.now };
+        let made = Membership { id, role, created_at: self.now, updated_at: self.now };
         let joins = !self.memberships.contains_key(&(o, u));
         let membership = self.memberships.entry((o, u)).or_insert(made);
         membership.role = role;
+        membership.updated_at = self.now;
         let membership = membership.clone();
         self.first.entry(o).or_insert(u);
         let r#type = if joins { "organizationMembership.created" } else { "organizationMembership.updated" };

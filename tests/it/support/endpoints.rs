@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use clerk_webhook::{Config, Secrets};
 use lambda_http::{Body, Request, Response};
 use shared::forms::TokenKeys;
-use shared::{App, Route};
+use shared::{App, Route, Schedule};
 
 /// What the tests sign Clerk's webhooks with.
 pub const WEBHOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=";
@@ -74,6 +74,9 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
     all.sort_by_key(|endpoint| endpoint.route.name);
     all
 });
+
+/// Every function that runs by the clock.
+pub const SCHEDULES: [&Schedule; 1] = [&clerk_reconcile::SCHEDULE];
 
 pub fn endpoint(function: &str) -> &'static Endpoint {
     ENDPOINTS.iter().find(|endpoint| endpoint.route.name == function).unwrap()

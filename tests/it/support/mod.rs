@@ -26,7 +26,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-pub use endpoints::{ENDPOINTS, Endpoint, FORM_SECRET, WEBHOOK_SECRET, endpoint};
+pub use endpoints::{ENDPOINTS, Endpoint, FORM_SECRET, SCHEDULES, WEBHOOK_SECRET, endpoint};
 pub use event::{Event, event, event_files};
 
 pub const ISSUER: &str = "https://clerk.norvalt.test";

@@ -1,0 +1,248 @@
+//! Every kind of difference: repaired, told, and gone with the first run; and what is left alone.
+use dev::clerk::backend::{Backend, Directory, organization, user};
+use dev::people::{FOUNDED_MS, KARI, NINA, OLA, TESLA_OSLO, VW_BERGEN};
+use serde_json::json;
+
+use super::{Bench, now};
+use crate::clerk_webhook::delivery;
+use crate::support::{World, event, session_token, token};
+
+/// Clerk has gone on, and none of it was told.
+async fn everything_differs() -> Bench {
+    let bench = Bench::seeded().await;
+    let later = now();
+    bench.backend.edit(|clerk| {
+        // A dealership and a person that we do not know, a new member of theirs and of another.
+        clerk.organizations.push(organization("org_ny_bil", "Ny Bil", Some("ny-bil"), later));
+        clerk.users.push(user("user_ny", "Åse", Some("Ny"), "aase@nybil.example", later));
+        clerk.join("orgmem_ny", "org_ny_bil", "user_ny", Some("org:admin"), later);
+        clerk.join("orgmem_ny_2", "org_vw_bergen", "user_ny", None, later);
+        // New names, a new address.
+        clerk.organizations[1]["name"] = json!("VW Bergen Sør");
+        clerk.organizations[1]["slug"] = json!("vw-bergen-sor");
+        clerk.organizations[1]["updated_at"] = json!(later);
+        clerk.users[0]["last_name"] = json!("Berg");
+        clerk.users[0]["email_addresses"][1]["email_address"] = json!("kari.berg@teslaoslo.example");
+        clerk.users[0]["updated_at"] = json!(later);
+        // Another role, and an end.
+        clerk.memberships[1]["role"] = json!("org:member");
+        clerk.memberships[1]["updated_at"] = json!(later);
+        clerk.delete("orgmem_vw_bergen_nina");
+        // A person who is gone.
+        clerk.delete(dev::people::PER.clerk_user_id);
+    });
+    // Dealership and members that only tokens know, of which Clerk knows one.
+    bench
+        .sql(
+            "insert into dealerships (clerk_org_id, name) values ('org_gone', 'Gone');
+             insert into users (clerk_user_id) values ('user_stub');
+             insert into memberships (dealership_id, user_id, role, role_at, confirmed_at)
+             select d.id, u.id, 'sales_rep', to_timestamp(0), now() from dealerships d, users u
+              where (clerk_org_id, clerk_user_id) in (('org_gone', 'user_kari_nordmann'), ('org_vw_bergen', 'user_kari_nordmann'),
+                                                      ('org_tesla_oslo', 'user_stub'))",
+        )
+        .await;
+    bench.backend.edit(|clerk| {
+        clerk.users.push(user("user_stub", "Stig", None, "stig@teslaoslo.example", FOUNDED_MS));
+        clerk.join("orgmem_stub", "org_tesla_oslo", "user_stub", Some("org:manager"), FOUNDED_MS);
+    });
+    bench
+}
+
+#[tokio::test]
+async fn each_kind_of_difference_is_told_repaired_and_gone() {
+    let bench = everything_differs().await;
+    let before = bench.dump().await;
+    let would = bench.dry_run().await;
+    assert_eq!(bench.dump().await, before, "a dry run writes nothing");
+    let did = bench.run().await;
+    assert_eq!(would, did, "a dry run tells what a run does");
+    insta::with_settings!({ filters => vec![(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "[time]")] }, {
+        insta::assert_snapshot!(did);
+    });
+    assert_eq!(bench.run().await, "", "a second run finds nothing");
+}
+
+#[tokio::test]
+async fn what_is_repaired_counts_for_the_next_request() {
+    let bench = everything_differs().await;
+    bench.run().await;
+    let list = |token: String| bench.world.send(event("list-leads").by(&token));
+    assert_eq!(list(token(&VW_BERGEN, &NINA, "member")).await.expect(403).code(), "member_removed");
+    assert_eq!(
+        list(token(&VW_BERGEN, &dev::people::PER, "admin")).await.expect(403).code(),
+        "member_removed"
+    );
+    list(token(&TESLA_OSLO, &KARI, "admin")).await.expect(200);
+    let gone = dev::clerk::ActiveOrganization { id: "org_gone", role: "admin", slug: "gone" };
+    let gone = session_token(KARI.clerk_user_id, Some(gone), jiff::Timestamp::now());
+    assert_eq!(list(gone).await.expect(403).code(), "dealership_suspended");
+    // A demotion that no event told of.
+    let role = "select role from memberships where dealership_id = $1 and user_id = $2";
+    assert_eq!(bench.world.row(role, &[&TESLA_OSLO.id, &OLA.id]).await.get::<_, &str>(0), "sales_rep");
+}
+
+/// As on the first day of a deployment.
+#[tokio::test]
+async fn an_empty_database_gets_everybody() {
+    let bench = Bench::new(World::empty().await, Backend::default()).await;
+    let would = bench.dry_run().await;
+    assert_eq!(bench.run().await, would);
+    assert_eq!(bench.run().await, "");
+    assert_eq!(bench.world.count("select count(*) from memberships where removed_at is null").await, 6);
+}
+
+#[tokio::test]
+async fn a_list_that_passes_over_somebody_removes_nobody() {
+    let bench = Bench::seeded().await;
+    for hidden in ["org_vw_bergen", "user_kari_nordmann", "orgmem_tesla_oslo_nina"] {
+        bench.backend.hide(hidden);
+    }
+    let before = bench.dump().await;
+    assert_eq!(bench.run().await, "");
+    assert_eq!(bench.dump().await, before);
+    let asked = bench.backend.asked();
+    let asked_for = |target: &str| asked.iter().any(|asked| asked.target == target);
+    assert!(asked_for("/v1/organizations/org_vw_bergen") && asked_for("/v1/users/user_kari_nordmann"));
+    assert!(asked_for("/v1/organizations/org_tesla_oslo/memberships?user_id=user_nina_lie"), "{asked:#?}");
+}
+
+#[tokio::test]
+async fn what_a_list_passed_over_is_repaired_all_the_same() {
+    let bench = Bench::seeded().await;
+    bench.backend.hide(KARI.clerk_user_id);
+    bench.backend.edit(|clerk| {
+        clerk.users[0]["first_name"] = json!("Karianne");
+        clerk.users[0]["updated_at"] = json!(now());
+    });
+    assert_eq!(bench.run().await, "user  user_kari_nordmann  first_name: Kari -> Karianne\n");
+}
+
+#[tokio::test]
+async fn who_has_just_been_vouched_for_is_not_removed() {
+    let mut bench = Bench::seeded().await;
+    bench.backend.edit(|clerk| {
+        clerk.delete("orgmem_tesla_oslo_nina");
+        clerk.delete(dev::people::PER.clerk_user_id);
+        clerk.delete(VW_BERGEN.clerk_org_id);
+    });
+    bench.sql("update memberships set created_at = now() - interval '1 day', clerk_version = 1").await;
+    bench.sql("update memberships set confirmed_at = now() where clerk_membership_id = 'orgmem_tesla_oslo_nina'").await;
+    bench.ahead = jiff::SignedDuration::from_mins(9);
+    let before = bench.dump().await;
+    let told = bench.run().await;
+    assert_eq!(told.lines().count(), 3, "{told}");
+    assert!(told.lines().all(|line| line.contains("left alone: not at Clerk")), "{told}");
+    assert_eq!(bench.dump().await, before);
+    bench.ahead = jiff::SignedDuration::from_mins(11);
+    let told = bench.run().await;
+    assert!(!told.contains("left alone") && told.contains("deleted: - -> yes"), "{told}");
+}
+
+#[tokio::test]
+async fn what_we_were_told_after_clerks_answer_stays() {
+    let bench = Bench::seeded().await;
+    bench.sql(&format!("update users set first_name = 'Newer', clerk_version = {}", FOUNDED_MS + 1)).await;
+    bench.sql(&format!("update dealerships set name = 'Newer', clerk_version = {}", FOUNDED_MS + 1)).await;
+    let before = bench.dump().await;
+    let told = bench.run().await;
+    assert_eq!(
+        told.lines().filter(|line| line.ends_with("left alone: what we were told last is newer")).count(),
+        6
+    );
+    assert_eq!(bench.dump().await, before);
+}
+
+#[tokio::test]
+async fn what_clerk_has_deleted_once_never_comes_back() {
+    let bench = Bench::seeded().await;
+    bench.sql("insert into clerk_tombstones values ('orgmem_tesla_oslo_nina', now())").await;
+    bench
+        .sql("update memberships set removed_at = now() where clerk_membership_id = 'orgmem_tesla_oslo_nina'")
+        .await;
+    let told = bench.run().await;
+    assert_eq!(
+        told,
+        "membership  org_tesla_oslo user_nina_lie  left alone: what we were told last is newer\n"
+    );
+    assert_eq!(bench.run().await, told);
+}
+
+#[tokio::test]
+async fn an_answer_that_lacks_what_we_need_changes_nothing() {
+    let bench = Bench::seeded().await;
+    bench.backend.edit(|clerk| {
+        clerk.users[0]["updated_at"] = json!("yesterday");
+        clerk.organizations[0].as_object_mut().unwrap().remove("updated_at");
+        clerk.memberships[5]["id"] = json!("not-a-membership");
+    });
+    let before = bench.dump().await;
+    let told = bench.run().await;
+    assert_eq!(told.matches("left alone: Clerk's answer lacks a field").count(), 3, "{told}");
+    assert_eq!(bench.dump().await, before);
+}
+
+#[tokio::test]
+async fn one_organization_alone_is_brought_to_what_clerk_says() {
+    let bench = everything_differs().await;
+    let others = "select count(*) from dealerships where name = 'Gone' and deleted_at is null";
+    for named in ["vw-bergen-sor", "org_vw_bergen"] {
+        let request = |dry_run| json!({ "dry_run": dry_run, "organization_id": named });
+        let would = bench.told(request(true)).await;
+        assert_eq!(bench.told(request(false)).await, would);
+        assert_eq!(would.is_empty(), named == "org_vw_bergen", "{would}");
+        assert!(!would.contains("org_tesla_oslo") && !would.contains("org_ny_bil"), "{would}");
+    }
+    assert_eq!(bench.world.count(others).await, 1);
+    let gone = bench.told(json!({ "dry_run": false, "organization_id": "org_gone" })).await;
+    assert_eq!(gone, "organization  org_gone  deleted: - -> yes\n");
+}
+
+#[tokio::test]
+async fn a_character_that_the_database_cannot_hold_stops_no_run() {
+    let bench = Bench::seeded().await;
+    bench.backend.edit(|clerk| {
+        clerk.users[0]["first_name"] = json!("Ka\0ri");
+        clerk.users[0]["updated_at"] = json!(now());
+    });
+    assert_eq!(bench.run().await, "user  user_kari_nordmann  first_name: Kari -> Ka\u{fffd}ri\n");
+    assert_eq!(bench.run().await, "");
+}
+
+/// Webhooks of the same people come while runs go on; nobody waits for ever, and in the end all is as Clerk says.
+#[tokio::test]
+async fn a_run_beside_webhooks_of_the_same_people_does_no_harm() {
+    let bench = Bench::new(World::seeded().await.with_concurrency(4), Backend::default()).await;
+    let webhooks = async {
+        for round in 0..20 {
+            let at = now();
+            let role = ["org:admin", "org:member", "org:manager"][round % 3];
+            bench.backend.edit(|clerk| {
+                clerk.memberships[2]["role"] = json!(role);
+                clerk.memberships[2]["updated_at"] = json!(at);
+                clerk.users[3]["first_name"] = json!(format!("Nina{round}"));
+                clerk.users[3]["updated_at"] = json!(at);
+            });
+            let mut data = Directory::seeded().memberships[2].clone();
+            data["role"] = json!(role);
+            // Every third message never comes.
+            if round % 3 != 0 {
+                let message =
+                    json!({ "type": "organizationMembership.updated", "timestamp": at, "data": data });
+                let id = format!("msg_{round}");
+                let sent = bench.world.send(delivery(&id, event("clerk-webhook").json(message))).await;
+                sent.expect(200);
+            }
+        }
+    };
+    let runs = async {
+        for _ in 0..5 {
+            bench.run().await;
+        }
+    };
+    tokio::join!(webhooks, runs);
+    bench.run().await;
+    assert_eq!(bench.run().await, "");
+    let role = "select role from memberships where dealership_id = $1 and user_id = $2";
+    assert_eq!(bench.world.row(role, &[&TESLA_OSLO.id, &NINA.id]).await.get::<_, &str>(0), "sales_rep");
+}
