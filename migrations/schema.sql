@@ -776,7 +776,7 @@ create policy dealerships_settings on dealerships as restrictive for update to n
     using ((select scope.role()) = 'admin') with check ((select scope.role()) = 'admin');
 
 -- The gate files enquiries, in the dealership whose scope was entered and no other.
-create policy conversations_filing on conversations to norvalt_gate
+create policy conversations_gate on conversations to norvalt_gate
     using (dealership_id = (select scope.dealership_id()))
     with check (dealership_id = (select scope.dealership_id()));
 
@@ -886,37 +886,54 @@ end $$;
 
 -- Keeps what was read from a submission and, if it is accepted, files it: on the open lead of the same e-mail address
 -- or phone number, whose blanks it fills and where nothing is overwritten, else on a new one. Without either it is held
--- instead, unless a person has said that it is to be filed. What is filed stays as it is.
+-- instead, and so is what cannot be filed, unless a person has said that it is to be filed. What is filed stays as it is.
 create function scope.file_submission(submission uuid, read jsonb, read_under integer) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     here constant uuid := scope.dealership_id();
-    new_lead constant uuid := scope.uuid_v7();
     received record;
-    enquiry public.leads;
-    key text;
-    keys text[];
-    open_lead uuid;
+    problem text;
 begin
-    select s.verdict, s.received_at, s.reviewed_by into received from public.submissions s
+    select s.verdict, s.received_at, s.reviewed_by is not null as is_reviewed into received from public.submissions s
      where s.dealership_id = here and s.id = submission and s.filed_at is null for update;
     if not found then
         return;
     end if;
-    enquiry := jsonb_populate_record(null::public.leads, read);
-    if received.verdict <> 'accepted' or received.reviewed_by is null and enquiry.email is null and enquiry.phone is null then
-        update public.submissions s
-           set enquiry = read, mapping_version = read_under,
-               reasons = case when s.verdict = 'accepted' then array_append(s.reasons, 'no_contact') else s.reasons end,
-               verdict = case when s.verdict = 'accepted' then 'held' else s.verdict end
-         where s.dealership_id = here and s.id = submission;
+    update public.submissions s set enquiry = read, mapping_version = read_under
+     where s.dealership_id = here and s.id = submission;
+    if received.verdict <> 'accepted' then
         return;
+    elsif received.is_reviewed then
+        perform scope.file_enquiry(submission, received.received_at, read);
+        return;
+    elsif read ?| array['email', 'phone'] then
+        begin
+            perform scope.file_enquiry(submission, received.received_at, read);
+            return;
+        exception when integrity_constraint_violation or data_exception then
+            problem := 'not_filed';
+        end;
+    else
+        problem := 'no_contact';
     end if;
-    enquiry.attribution := coalesce(enquiry.attribution, '{}');
-    enquiry.consent := coalesce(enquiry.consent || jsonb_build_object('given_at', received.received_at), '{}');
+    update public.submissions s set verdict = 'held', reasons = array_append(s.reasons, problem)
+     where s.dealership_id = here and s.id = submission;
+end $$;
 
+-- The half of it that puts an enquiry on a lead.
+create function scope.file_enquiry(submission uuid, received_at timestamptz, read jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    here constant uuid := scope.dealership_id();
+    new_lead constant uuid := scope.uuid_v7();
+    enquiry public.leads := jsonb_populate_record(null::public.leads, read);
     -- In one order, so that two enquiries wait for each other and never in a circle.
-    keys := array_remove(array['email:' || lower(enquiry.email), 'phone:' || enquiry.phone_e164], null);
+    keys constant text[] := array_remove(array['email:' || lower(enquiry.email), 'phone:' || enquiry.phone_e164], null);
+    key text;
+    open_lead uuid;
+begin
+    enquiry.attribution := coalesce(enquiry.attribution, '{}');
+    enquiry.consent := coalesce(enquiry.consent || jsonb_build_object('given_at', received_at), '{}');
     foreach key in array keys loop
         insert into public.enquiry_keys as k (key, lead_id) values (key, new_lead)
         on conflict on constraint enquiry_keys_pkey do update set lead_id = k.lead_id;
@@ -953,19 +970,93 @@ begin
     update public.enquiry_keys k set lead_id = coalesce(open_lead, new_lead)
      where k.dealership_id = here and k.key = any (keys);
     update public.submissions s
-       set enquiry = read, mapping_version = read_under, lead_id = coalesce(open_lead, new_lead),
-           made_lead = open_lead is null, filed_at = now()
+       set lead_id = coalesce(open_lead, new_lead), made_lead = open_lead is null, filed_at = now()
      where s.dealership_id = here and s.id = submission;
 end $$;
 
--- Enters the scope of the parser: the submissions and mappings of one dealership.
+-- Files a submission that was read anew, under another mapping. Of a lead that it made, the fields follow that are
+-- still as it made them; of one that it was added to, the blanks; what a person has changed since stays. What was
+-- held for want of a contact, and has one now, is accepted.
+create function scope.refile_submission(submission uuid, read jsonb, read_under integer) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    here constant uuid := scope.dealership_id();
+    received public.submissions;
+    was public.leads;
+    is_now public.leads := jsonb_populate_record(null::public.leads, read);
+begin
+    select * into received from public.submissions s
+     where s.dealership_id = here and s.id = submission for update;
+    if not found then
+        return;
+    elsif received.filed_at is null then
+        update public.submissions s set verdict = 'accepted', reasons = '{}'
+         where s.dealership_id = here and s.id = submission and s.verdict = 'held' and s.reviewed_by is null
+           and s.reasons <@ array['no_contact', 'not_filed'];
+        perform scope.file_submission(submission, read, read_under);
+        return;
+    end if;
+    was := jsonb_populate_record(null::public.leads, received.enquiry);
+    update public.leads l
+       set first_name = case when received.made_lead and l.first_name is not distinct from was.first_name
+                             then is_now.first_name else coalesce(l.first_name, is_now.first_name) end,
+           last_name = case when received.made_lead and l.last_name is not distinct from was.last_name
+                            then is_now.last_name else coalesce(l.last_name, is_now.last_name) end,
+           email = case when received.made_lead and l.email is not distinct from was.email
+                        then is_now.email else coalesce(l.email, is_now.email) end,
+           phone = case when received.made_lead and l.phone is not distinct from was.phone
+                        then is_now.phone else coalesce(l.phone, is_now.phone) end,
+           phone_e164 = case when received.made_lead and l.phone is not distinct from was.phone or l.phone is null
+                             then is_now.phone_e164 else l.phone_e164 end,
+           company = case when received.made_lead and l.company is not distinct from was.company
+                          then is_now.company else coalesce(l.company, is_now.company) end,
+           message = case when received.made_lead and l.message is not distinct from was.message
+                          then is_now.message else l.message end,
+           vehicle_of_interest = case when received.made_lead and l.vehicle_of_interest is not distinct from was.vehicle_of_interest
+                                      then is_now.vehicle_of_interest
+                                      else coalesce(l.vehicle_of_interest, is_now.vehicle_of_interest) end,
+           attribution = case when received.made_lead and l.attribution = coalesce(was.attribution, '{}')
+                              then coalesce(is_now.attribution, '{}')
+                              else coalesce(is_now.attribution, '{}') || l.attribution end,
+           consent = case when received.made_lead and l.consent - 'given_at' = coalesce(was.consent, '{}')
+                          then coalesce(is_now.consent || jsonb_build_object('given_at', received.received_at), '{}')
+                          else coalesce(is_now.consent, '{}') || l.consent end
+     where l.dealership_id = here and l.id = received.lead_id and l.deleted_at is null;
+    update public.conversations c set body = coalesce(is_now.message, is_now.vehicle_of_interest, '–')
+     where c.dealership_id = here and c.lead_id = received.lead_id and c.channel = 'form'
+       and c.message_metadata->>'submission_id' = submission::text
+       and c.body = coalesce(was.message, was.vehicle_of_interest, '–');
+    update public.submissions s set enquiry = read, mapping_version = read_under
+     where s.dealership_id = here and s.id = submission;
+exception when integrity_constraint_violation or data_exception then
+    -- A lead without any contact is none: it stays as it was read before.
+    return;
+end $$;
+
+-- What a submission has become, as far as it is the sender's word: for showing what another mapping would change.
+create function scope.picture_of_submission(submission uuid) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select jsonb_strip_nulls(jsonb_build_object(
+               'verdict', s.verdict, 'first_name', l.first_name, 'last_name', l.last_name, 'email', l.email,
+               'phone', l.phone, 'company', l.company, 'vehicle_of_interest', l.vehicle_of_interest,
+               'message', case when s.made_lead then l.message else c.body end,
+               'attribution', nullif(l.attribution, '{}'), 'consent', nullif(l.consent - 'given_at', '{}')))
+      from public.submissions s
+      left join public.leads l on l.dealership_id = s.dealership_id and l.id = s.lead_id and l.deleted_at is null
+      left join public.conversations c on c.dealership_id = s.dealership_id and c.lead_id = s.lead_id
+                                      and c.channel = 'form' and c.message_metadata->>'submission_id' = s.id::text
+     where s.dealership_id = scope.dealership_id() and s.id = submission
+$$;
+
+-- Enters the scope of the parser: the submissions and mappings of one dealership, or of none.
 create function scope.enter_parsing(dealership uuid) returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if not exists (select from public.dealerships d where d.id = dealership and d.deleted_at is null) then
+    if dealership is not null
+       and not exists (select from public.dealerships d where d.id = dealership and d.deleted_at is null) then
         raise exception 'no such dealership' using errcode = 'NV005';
     end if;
-    perform set_config('norvalt.dealership_id', dealership::text, true);
+    perform set_config('norvalt.dealership_id', coalesce(dealership::text, ''), true);
     return dealership;
 end $$;
 
@@ -979,10 +1070,11 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
                   and s.received_at < now() - interval '1 minute')
 $$;
 
-revoke execute on function scope.form_settings, scope.receive_submission, scope.file_submission, scope.enter_parsing,
-    scope.dealerships_to_parse from public;
+revoke execute on function scope.form_settings, scope.receive_submission, scope.file_submission, scope.file_enquiry,
+    scope.refile_submission, scope.picture_of_submission, scope.enter_parsing, scope.dealerships_to_parse from public;
 grant execute on function scope.form_settings, scope.receive_submission to norvalt_intake;
 grant execute on function scope.file_submission to norvalt_intake, norvalt_parser, norvalt_writer;
-grant execute on function scope.enter_parsing, scope.dealerships_to_parse to norvalt_parser;
+grant execute on function scope.refile_submission, scope.picture_of_submission, scope.enter_parsing,
+    scope.dealerships_to_parse to norvalt_parser;
 
 reset role;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use dev::clerk_event::{self, ClerkEvent};
 use dev::database::{self, bring_up_to_date, local_passwords, reach};
 use dev::postgres::Binaries;
+use dev::replay::{ReplayForm, replay};
 use dev::stack::{self, Up};
 use dev::state::{DATABASE, Lock, State};
 use dev::sync_clerk::{SyncClerk, sync};
@@ -38,10 +39,14 @@ enum Task {
     /// Against the running stack and its stand-in for Clerk; with CLERK_SECRET_KEY and DATABASE_URL_PROVISIONER set,
     /// against those.
     SyncClerk(SyncClerk),
+    /// Read what a dealership's form has received anew, as its mapping is now, and print what becomes another
+    ///
+    /// In the running stack; with DATABASE_URL_PARSER set, in that database.
+    Replay(ReplayForm),
     /// Open psql on the local database
     Psql {
-        /// The database user: owner, reader, writer, provisioner or intake
-        #[arg(long = "as", default_value = "owner", value_parser = ["owner", "reader", "writer", "provisioner", "intake"])]
+        /// The database user: owner, reader, writer, provisioner, intake or parser
+        #[arg(long = "as", default_value = "owner", value_parser = ["owner", "reader", "writer", "provisioner", "intake", "parser"])]
         user: String,
         /// What psql is given
         #[arg(last = true)]
@@ -49,7 +54,7 @@ enum Task {
     },
     /// Bring a database's schema up to date
     ///
-    /// Login users whose DATABASE_URL_READER, _WRITER, _PROVISIONER or _INTAKE is set get the password in it.
+    /// Login users whose DATABASE_URL_READER, _WRITER, _PROVISIONER, _INTAKE or _PARSER is set get the password in it.
     Migrate {
         /// Another database than the local one, as the user who owns it
         #[arg(long)]
@@ -83,6 +88,7 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::Token(of)) => println!("{}", mint(&of)?),
         Some(Task::ClerkEvent(event)) => return post(&event).await,
         Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
+        Some(Task::Replay(options)) => println!("{}", replay(&options).await?),
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Migrate { url: Some(url) }) => {
             report(&bring_up_to_date(&url, &logins::from_environment()?).await?)

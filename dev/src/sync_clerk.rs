@@ -10,6 +10,7 @@ use shared::db::Login;
 use crate::environment;
 use crate::progress::Step;
 use crate::state::{Lock, State};
+use crate::table::aligned;
 
 /// What to compare.
 #[derive(Clone, Debug, clap::Args)]
@@ -87,9 +88,7 @@ pub fn table(differences: &[Difference]) -> String {
             Outcome::Unreadable => line("left alone: Clerk's answer lacks a field".to_owned()),
         }
     }
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let (what, who) = (width(0), width(1));
-    lines.iter().map(|line| format!("{:<what$}  {:<who$}  {}\n", line[0], line[1], line[2])).collect()
+    aligned(&lines)
 }
 
 /// `name: Tesla -> Tesla Oslo` for each field of a row that is another one afterwards.

@@ -33,7 +33,7 @@ pub struct Job {
     settings: Arc<Settings>,
     clock: Clock,
     database: Database,
-    /// Never known: a run is about every dealership.
+    /// Not told: a run is about every dealership.
     dealership: OnceLock<Uuid>,
 }
 
@@ -81,6 +81,13 @@ impl Job {
     #[must_use]
     pub fn provisioning(&self) -> Scope<'_> {
         Scope::provisioning(&self.database, &self.dealership)
+    }
+
+    /// The scope of what the form of a dealership has received; without a dealership, only of which ones have some
+    /// that waits. Its time is short, so each transaction takes a new one.
+    #[must_use]
+    pub fn parsing(&self, dealership: Option<Uuid>) -> Scope<'_> {
+        Scope::parsing(&self.database, dealership, &self.dealership)
     }
 
     /// Takes the scheduler's events until the sandbox ends.

@@ -107,6 +107,22 @@ impl Sandbox {
     }
 }
 
+/// Starts the function of an event, hands it the event, and kills it without warning as soon as `now` says so.
+pub async fn kill_when(world: &World, event: &Event, now: impl AsyncFn() -> bool) {
+    let settings = settings(world).await;
+    let mut sandbox = Sandbox::start(event.function, &settings).await;
+    let is_time = async {
+        while !now().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = sandbox.api.invoke(event.value()) => panic!("it has answered: {answer}"),
+        time = timeout(PATIENCE, is_time) => time.unwrap(),
+    }
+    sandbox.process.kill().await.unwrap();
+}
+
 /// The event of each function, allowed and about what the seeded world has, and the status it gets.
 fn requests() -> HashMap<&'static str, (u16, Event)> {
     let by_kari = |name| event(name).by(&kari());
@@ -278,12 +294,12 @@ async fn a_missing_setting_is_named_and_nothing_starts() {
 async fn a_user_whom_the_policies_do_not_bind_is_refused_at_the_start() {
     let world = World::empty().await;
     for login in Login::ALL {
-        let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.route.login == login) else {
-            continue;
-        };
+        let functions = ENDPOINTS.iter().map(|endpoint| (endpoint.route.name, endpoint.route.login));
+        let mut functions = functions.chain(SCHEDULES.map(|schedule| (schedule.name, schedule.login)));
+        let (name, _) = functions.find(|(_, theirs)| *theirs == login).unwrap();
         let mut settings = settings(&world).await;
         settings.insert(login.setting().to_owned(), world.database.owner_url.clone());
-        let output = Sandbox::start(endpoint.route.name, &settings).await.end().await;
+        let output = Sandbox::start(name, &settings).await.end().await;
         assert!(!output.status.success());
         let errors = String::from_utf8(output.stderr).unwrap();
         let (name, why) = (login.setting(), "the login user could bypass row-level security");

@@ -22,6 +22,7 @@ mod list_submissions;
 mod me;
 mod migrations;
 mod outage;
+mod parse_submissions;
 mod patch_lead;
 mod readme;
 mod reject_submission;

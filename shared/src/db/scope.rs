@@ -36,6 +36,8 @@ enum Entry {
     Intake(Uuid),
     /// Clerk's webhooks.
     Provisioning,
+    /// Whoever reads what a dealership's form has received; of no dealership, which ones have some to read.
+    Parsing(Option<Uuid>),
 }
 
 /// Runs statements for one caller. There are two doors: [`Scope::query`] for one statement, and
@@ -71,6 +73,10 @@ impl<'a> Scope<'a> {
         Self::new(database, Entry::Provisioning, false, dealership)
     }
 
+    pub(crate) fn parsing(database: &'a Database, of: Option<Uuid>, dealership: &'a OnceLock<Uuid>) -> Self {
+        Self::new(database, Entry::Parsing(of), false, dealership)
+    }
+
     fn new(database: &'a Database, entry: Entry, read_only: bool, dealership: &'a OnceLock<Uuid>) -> Self {
         Self { database, entry, read_only, dealership, deadline: Instant::now() + BUDGET }
     }
@@ -88,7 +94,7 @@ impl<'a> Scope<'a> {
     pub fn custom_permissions(&self) -> &[String] {
         match &self.entry {
             Entry::Member { organization, .. } => &organization.custom_permissions,
-            Entry::Intake(_) | Entry::Provisioning => &[],
+            Entry::Intake(_) | Entry::Provisioning | Entry::Parsing(_) => &[],
         }
     }
 
@@ -206,6 +212,7 @@ impl Entry {
             ),
             Self::Intake(dealership) => ("select scope.enter_intake($1)", vec![dealership]),
             Self::Provisioning => ("select scope.enter_provisioning()", vec![]),
+            Self::Parsing(dealership) => ("select scope.enter_parsing($1)", vec![dealership]),
         }
     }
 }

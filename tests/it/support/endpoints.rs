@@ -76,7 +76,7 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
 });
 
 /// Every function that runs by the clock.
-pub const SCHEDULES: [&Schedule; 1] = [&clerk_reconcile::SCHEDULE];
+pub const SCHEDULES: [&Schedule; 2] = [&clerk_reconcile::SCHEDULE, &parse_submissions::SCHEDULE];
 
 pub fn endpoint(function: &str) -> &'static Endpoint {
     ENDPOINTS.iter().find(|endpoint| endpoint.route.name == function).unwrap()
