@@ -105,9 +105,10 @@ fn fields(before: Option<&Picture>, after: Option<&Picture>) -> Vec<String> {
 
 fn sum(report: &Report) -> String {
     let Report { organizations, users, memberships, changed, left_alone, .. } = report;
+    let become_so = if report.dry_run { "would change" } else { "changed" };
     let mut sum = format!(
-        "{organizations} organizations, {users} people and {memberships} memberships at Clerk: \
-         {changed} rows differ, {left_alone} left alone"
+        "At Clerk: {organizations} organizations, {users} people, {memberships} memberships. \
+         Here: {changed} rows {become_so}, {left_alone} left alone."
     );
     if report.dry_run {
         sum += "\nNothing was written. To write it, leave --dry-run out.";

@@ -22,20 +22,20 @@ use crate::support::World;
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// A world and the API that its rows are compared with.
-struct Bench {
-    world: World,
-    backend: Arc<Backend>,
+pub struct Bench {
+    pub world: World,
+    pub backend: Arc<Backend>,
     url: String,
     variables: Vec<(String, String)>,
     ahead: SignedDuration,
 }
 
 /// What a run did, or why it stopped.
-type Done = Result<(Report, Vec<Difference>), String>;
+pub type Done = Result<(Report, Vec<Difference>), String>;
 
 impl Bench {
     /// The seeded dealerships and people, at Clerk and here.
-    async fn seeded() -> Self {
+    pub async fn seeded() -> Self {
         Self::new(World::seeded().await, Backend::default()).await
     }
 
@@ -64,7 +64,7 @@ impl Bench {
     }
 
     /// What the scheduler's event, or another one, makes happen.
-    async fn try_run(&self, event: Value) -> Done {
+    pub async fn try_run(&self, event: Value) -> Done {
         let job = self.job().await;
         let config = Config::read(job.settings()).await.unwrap();
         let mut differences = Vec::new();
@@ -97,7 +97,7 @@ impl Bench {
         table(&differences)
     }
 
-    async fn sql(&self, statements: &str) {
+    pub async fn sql(&self, statements: &str) {
         self.world.owner().await.batch_execute(statements).await.unwrap();
     }
 

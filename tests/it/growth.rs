@@ -6,6 +6,7 @@ use dev::people::{Dealership, NINA, TESLA_OSLO};
 use shared::page::Cursor;
 use uuid::Uuid;
 
+use crate::clerk_reconcile::Bench;
 use crate::support::{Event, World, event, token};
 
 /// Leads of each dealership; ten thousand in all.
@@ -46,16 +47,21 @@ async fn cost(world: &World, event: Event) -> (i64, i64) {
     let once = World::on(world.database.clone());
     once.send(event).await.expect(200);
     drop(once);
-    let deadline = Instant::now() + DEADLINE;
-    let others = "select count(*) from pg_stat_activity where datname = current_database() and usename <> current_user";
-    while owner.query_one(others, &[]).await.unwrap().get::<_, i64>(0) > 0 {
-        assert!(Instant::now() < deadline, "the connection is still there");
-    }
+    all_have_left(&owner).await;
     let counted =
         "select sum(seq_scan)::bigint, sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_user_tables
                     where relname in ('leads', 'conversations', 'submissions')";
     let row = owner.query_one(counted, &[]).await.unwrap();
     (row.get(0), row.get(1))
+}
+
+/// Waits until no connection but the owner's is open.
+async fn all_have_left(owner: &tokio_postgres::Client) {
+    let deadline = Instant::now() + DEADLINE;
+    let others = "select count(*) from pg_stat_activity where datname = current_database() and usename <> current_user";
+    while owner.query_one(others, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+        assert!(Instant::now() < deadline, "the connection is still there");
+    }
 }
 
 fn nina(at: &Dealership) -> String {
@@ -116,4 +122,30 @@ async fn a_page_reads_what_it_shows() {
             "{function}: {scans} sequential scans, {rows} rows of {LEADS}"
         );
     }
+}
+
+/// The inbox is the one table of Clerk's that grows with every event.
+#[tokio::test]
+async fn a_reconciliation_reads_the_messages_that_it_forgets_and_no_other() {
+    let bench = Bench::seeded().await;
+    let fill = "insert into webhook_inbox (provider, message_id, payload, clerk_user_id, received_at)
+                select 'clerk', 'msg_' || i, '{}', 'user_' || i % 1000, now() - i * interval '2 minutes' from generate_series(1, 70000) i;
+                insert into webhook_inbox (provider, message_id, payload, clerk_user_id, received_at)
+                select 'clerk', 'msg_per_' || i, '{}', 'user_per_hansen', now() from generate_series(1, 20) i;
+                update users set first_name = 'Old';
+                analyze; select pg_stat_reset()";
+    bench.sql(fill).await;
+    bench.backend.edit(|clerk| clerk.delete("user_per_hansen"));
+    let (report, _) = bench.try_run(event("clerk-reconcile").value().clone()).await.unwrap();
+    assert_eq!((report.users, report.changed), (3, 5));
+    assert!((5_000..5_400).contains(&report.forgotten_messages), "{report:?}");
+    let owner = bench.world.owner().await;
+    all_have_left(&owner).await;
+    let counted = "select seq_scan, coalesce(idx_tup_fetch, 0) from pg_stat_user_tables where relname = 'webhook_inbox'";
+    let row = owner.query_one(counted, &[]).await.unwrap();
+    let (scans, rows): (i64, i64) = (row.get(0), row.get(1));
+    assert!(
+        scans == 0 && rows < 2 * report.forgotten_messages,
+        "{scans} sequential scans, {rows} rows of 70020"
+    );
 }

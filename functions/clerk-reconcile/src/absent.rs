@@ -27,14 +27,20 @@ const USERS: &str = "
                                           and m.removed_at is null))
      order by clerk_user_id limit $3";
 
+/// The page first, then whose it is: else every page would join all. What has ended with its organization or person
+/// comes along, so that a page without others is not taken for the end.
 const MEMBERSHIPS: &str = "
     select m.dealership_id, m.user_id, d.clerk_org_id, u.clerk_user_id, m.clerk_membership_id,
            case when not m.role_is_presumed then m.role end as role,
-           greatest(to_timestamp(m.clerk_version / 1000.0), m.confirmed_at, m.created_at) as heard
-      from memberships m join dealerships d on d.id = m.dealership_id join users u on u.id = m.user_id
-     where (m.dealership_id, m.user_id) > ($1, $2) and m.removed_at is null and d.deleted_at is null and u.deleted_at is null
-       and ($3::text is null or m.dealership_id = (select id from dealerships where clerk_org_id = $3))
-     order by m.dealership_id, m.user_id limit $4";
+           greatest(to_timestamp(m.clerk_version / 1000.0), m.confirmed_at, m.created_at) as heard,
+           d.deleted_at is null and u.deleted_at is null as is_living
+      from (select * from memberships
+             where (dealership_id, user_id) > ($1, $2) and removed_at is null
+               and ($3::text is null or dealership_id = (select id from dealerships where clerk_org_id = $3))
+             order by dealership_id, user_id limit $4) m
+      join dealerships d on d.id = m.dealership_id
+      join users u on u.id = m.user_id
+     order by m.dealership_id, m.user_id";
 
 /// What the lists had, by Clerk's ids; a membership by its organization's and person's.
 #[derive(Default)]
@@ -76,7 +82,9 @@ impl Seen {
             for row in &rows {
                 let one = Absent::membership(row)?;
                 let (organization, who) = (one.organization.as_deref().unwrap_or_default(), one.who());
-                if self.organizations.contains(organization) && !self.memberships.contains(&who) {
+                let is_living: bool = row.try_get("is_living")?;
+                if is_living && self.organizations.contains(organization) && !self.memberships.contains(&who)
+                {
                     absent.push(one);
                 }
             }
