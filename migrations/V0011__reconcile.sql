@@ -7,8 +7,9 @@ alter table conversations
     add constraint conversations_lead_fkey foreign key (dealership_id, lead_id)
         references leads (dealership_id, id) on delete cascade;
 
-create policy leads_gate on leads to norvalt_gate using (true)
-    with check (dealership_id = (select scope.dealership_id()));
+-- The gate, too, sees one dealership's leads at a time.
+create policy leads_gate on leads to norvalt_gate
+    using (dealership_id = (select scope.dealership_id())) with check (dealership_id = (select scope.dealership_id()));
 grant select (dealership_id, id), delete on leads to norvalt_gate;
 
 -- Messages are kept for some weeks, and found by their age.
@@ -82,6 +83,7 @@ begin
     if not found then
         return;
     end if;
+    perform set_config('norvalt.dealership_id', gone.id::text, true);
     delete from public.leads l where l.dealership_id = gone.id and l.id in (
         select b.id from public.leads b where b.dealership_id = gone.id limit most_leads);
     get diagnostics purged_leads = row_count;

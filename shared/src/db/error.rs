@@ -121,6 +121,17 @@ fn for_constraint(name: &str) -> Option<ApiError> {
             field("author_kind", "an inbound message is the customer's, an outbound one is not")
         }
         "conversations_note_check" => field("direction", "a note is outbound"),
+        // It was merged a moment ago: the answer is the same as if it had been before.
+        "conversations_lead_merged" => ApiError::not_found(),
+        "leads_if_match" => ApiError::precondition_failed(),
+        "leads_merged" | "merges_merged_key" => {
+            ApiError::conflict("lead_merged", "One of the two leads has been merged into another already.")
+        }
+        "merges_undone" => ApiError::conflict("merge_undone", "This merge has been undone already."),
+        "merges_survivor_gone" => ApiError::conflict(
+            "survivor_gone",
+            "The lead that survived has itself been merged or deleted since: undo that merge first.",
+        ),
         _ => return None,
     })
 }

@@ -142,10 +142,18 @@ pub struct LastMessage {
     pub created_at: Timestamp,
 }
 
-/// The columns of [`Lead`] from `$table`, which stands for rows of `leads`, with the newest message of each.
+/// The columns of [`Lead`] from `$table`, which stands for rows of `leads`, with the newest message of each:
+/// as the statement sees it, or `$last_message`, which stands for at most one row of `conversations`.
 #[macro_export]
 macro_rules! select_lead {
     ($table:literal) => {
+        $crate::select_lead!(
+            $table,
+            "(select * from conversations c where c.dealership_id = l.dealership_id and c.lead_id = l.id \
+             order by c.created_at desc, c.id desc limit 1)"
+        )
+    };
+    ($table:literal, $last_message:literal) => {
         concat!(
             "select l.id, l.source, l.status, l.lost_reason, l.first_name, l.last_name, l.email, l.phone, l.phone_e164, \
              l.company, l.message, l.vehicle_id, l.vehicle_of_interest, l.assigned_to, l.attribution, l.consent, \
@@ -154,9 +162,9 @@ macro_rules! select_lead {
              m.author_kind as last_author_kind, m.body as last_body, m.created_at as last_created_at \
              from ",
             $table,
-            " l left join lateral (select * from conversations c \
-             where c.dealership_id = l.dealership_id and c.lead_id = l.id \
-             order by c.created_at desc, c.id desc limit 1) m on true"
+            " l left join lateral ",
+            $last_message,
+            " m on true"
         )
     };
 }
