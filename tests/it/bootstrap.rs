@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::clerk_webhook::delivery;
 use crate::support::proxy::Proxy;
 use crate::support::runtime_api::RuntimeApi;
-use crate::support::{CLERK, ENDPOINTS, Event, SCHEDULES, World, event, kari, lead, submission};
+use crate::support::{CLERK, ENDPOINTS, Endpoint, Event, SCHEDULES, World, endpoint, event, kari, lead, merge_id, submission};
 
 /// A process that has not done it by now never will.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -140,9 +140,11 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
         (200, by_kari("list-leads")),
         (200, by_kari("list-submissions")),
         (200, by_kari("me")),
+        (201, by_kari("merge-lead")),
         (200, by_kari("patch-lead").id(lead(1))),
         (200, by_kari("reject-submission").id(submission(2))),
         (200, by_kari("release-submission").id(submission(1))),
+        (200, by_kari("undo-merge").id(merge_id(1))),
     ];
     requests.map(|(status, event)| (event.function, (status, event))).into()
 }
@@ -189,6 +191,7 @@ async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal
     let world = World::seeded().await;
     let settings = settings(&world).await;
     let mut requests = requests();
+    world.merge_as(merge_id(1), lead(10), lead(11)).await;
     for endpoint in ENDPOINTS.iter() {
         let name = endpoint.route.name;
         let (status, event) = requests.remove(name).unwrap_or_else(|| panic!("{name} has no request here"));

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use dev::clerk::ActiveOrganization;
 use dev::people::{KARI, TESLA_OSLO};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::db::{Login, connect_as_owner};
+use uuid::Uuid;
 
 use crate::clerk_webhook::delivery;
 use crate::support::proxy::Proxy;
-use crate::support::{ENDPOINTS, Event, World, event, kari, lead, nina, session_token, submission};
+use crate::support::{ENDPOINTS, Event, World, event, kari, lead, merge_id, nina, session_token, submission};
 
 /// Each route's requests and their flushes once its sandbox is warm. One is the goal; a second one waits for a
 /// result of the first.
-const FLUSHES: [(&str, usize); 19] = [
+const FLUSHES: [(&str, usize); 23] = [
     ("clerk-webhook", 2),
     ("clerk-webhook, delivered again", 2),
     ("create-conversation", 1),
@@ -31,9 +32,13 @@ const FLUSHES: [(&str, usize); 19] = [
     ("list-leads", 1),
     ("list-submissions", 1),
     ("me", 1),
+    ("merge-lead", 1),
+    ("merge-lead, with a key", 1),
+    ("merge-lead, with the same key", 2),
     ("patch-lead", 1),
     ("reject-submission", 1),
     ("release-submission", 2),
+    ("undo-merge", 1),
 ];
 
 /// One of each, about the seeded lead of this number.
@@ -45,6 +50,10 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
     let mut message: Value = serde_json::from_str(event("create-conversation").text()).unwrap();
     message["lead_id"] = lead(n).to_string().into();
     let message = by_kari("create-conversation").json(message).header("idempotency-key", &key);
+    // Two of the seeded leads beside this one: 3 and 4, or 5 and 6.
+    let [first, second] = [2 * n + 1, 2 * n + 2].map(lead);
+    let merge =
+        |other: Uuid| about("merge-lead").json(json!({"lead_id": other})).header("idempotency-key", &key);
     let new = by_kari("create-lead").header("idempotency-key", &key);
     vec![
         ("clerk-webhook", clerk.clone()),
@@ -62,6 +71,10 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
         ("me", by_kari("me")),
         ("reject-submission", by_kari("reject-submission").id(submission(2))),
         ("release-submission", by_kari("release-submission").id(submission(1))),
+        ("merge-lead", merge(first).without_header("idempotency-key")),
+        ("merge-lead, with a key", merge(second)),
+        ("merge-lead, with the same key", merge(second)),
+        ("undo-merge", by_kari("undo-merge").id(merge_id(n))),
         ("patch-lead", about("patch-lead")),
         ("delete-lead", about("delete-lead")),
         ("form-webhook", event("form-webhook").path("dealership_id", TESLA_OSLO.id)),
@@ -93,6 +106,9 @@ impl Watched {
 #[tokio::test]
 async fn a_warm_request_waits_for_the_database_once_or_for_a_result_that_it_needs() {
     let watched = Watched::new().await;
+    for n in [1, 2] {
+        watched.world.merge_as(merge_id(n), lead(n + 6), lead(n + 8)).await;
+    }
     for (_, request) in requests(1) {
         watched.flushes(request).await;
     }
@@ -136,6 +152,8 @@ async fn a_refused_request_never_reaches_the_database() {
         (403, event("list-leads").by(&nowhere)),
         (403, event("create-lead").by(&nina)),
         (403, event("delete-lead").by(&nina)),
+        (403, event("merge-lead").by(&nina)),
+        (403, event("undo-merge").by(&nina)),
         (400, event("list-leads/bad-cursor").by(&kari)),
         (400, event("list-leads/bad-limit").by(&kari)),
         (400, event("list-leads/unknown-parameter").by(&kari)),
@@ -145,6 +163,7 @@ async fn a_refused_request_never_reaches_the_database() {
         (415, event("create-lead/wrong-content-type").by(&kari)),
         (413, event("create-lead").by(&kari).body(&" ".repeat(64 * 1024 + 1))),
         (422, event("create-lead/three-faults").by(&kari)),
+        (422, event("merge-lead/into-itself").by(&kari)),
         (422, event("patch-lead/bad-email").by(&kari)),
         (422, event("create-conversation/unknown-channel").by(&kari)),
         (415, form("form-webhook/unknown-type")),

@@ -41,12 +41,13 @@ fn personas() -> Vec<Persona> {
     ]
 }
 
-/// The route's event, about `lead`.
-fn about(lead: Uuid, function: &'static str) -> Event {
+/// The route's event, about `lead`, into which `other` is merged.
+fn about(lead: Uuid, other: Uuid, function: &'static str) -> Event {
     let event = event(function);
     match function {
         "create-conversation" => event.json(json!({"lead_id": lead, "channel": "email", "body": "Hei"})),
         "create-lead" => event.json(json!({"source": "manual", "first_name": "Ny"})),
+        "merge-lead" => event.id(lead).json(json!({"lead_id": other})),
         "patch-lead" => event.id(lead).json(json!({"company": "Isolert AS"})).without_header("if-match"),
         "form-webhook" => event.path("dealership_id", TESLA_OSLO.id),
         _ => event.id(lead),
@@ -107,9 +108,14 @@ async fn who_may_do_what() {
     for persona in &personas {
         let _ = write!(table, "\n{:<26}", persona.name);
         for endpoint in ENDPOINTS.iter() {
+            let other = lead(&world, persona.assigned).await;
             let lead = lead(&world, persona.assigned).await;
+            if endpoint.route.name == "undo-merge" {
+                // Under the survivor's id, so that the event is about it.
+                world.merge_as(lead, lead, other).await;
+            }
             let before = state(&world, lead).await;
-            let event = about(lead, endpoint.route.name);
+            let event = about(lead, other, endpoint.route.name);
             let event = match &persona.token {
                 Some(token) => event.by(token),
                 None => event.without_header("authorization"),
@@ -123,7 +129,8 @@ async fn who_may_do_what() {
                 persona.name,
                 endpoint.route.name
             );
-            let writes = ["create-conversation", "delete-lead", "patch-lead"].contains(&endpoint.route.name);
+            let writes = ["create-conversation", "delete-lead", "merge-lead", "patch-lead", "undo-merge"]
+                .contains(&endpoint.route.name);
             assert!(
                 reply.status >= 300 || !writes || before != after,
                 "{} was told so, but {} changed nothing",

@@ -65,9 +65,11 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         list_leads,
         list_submissions,
         me,
+        merge_lead,
         patch_lead,
         reject_submission,
         release_submission,
+        undo_merge,
     ]
     .into();
     all.extend([CLERK_WEBHOOK, FORM_WEBHOOK]);

@@ -131,6 +131,20 @@ impl World {
         self.owner().await.query_one(sql, params).await.unwrap()
     }
 
+    /// Merges the other into the survivor, both of Tesla Oslo, as Kari would and under an id that a test knows.
+    pub async fn merge_as(&self, id: Uuid, survivor: Uuid, other: Uuid) {
+        let mut owner = self.owner().await;
+        let transaction = owner.transaction().await.unwrap();
+        let enter = "select scope.enter_member($1, $2, 'admin', $3)";
+        let now = Timestamp::now().as_second();
+        transaction.execute(enter, &[&TESLA_OSLO.clerk_org_id, &KARI.clerk_user_id, &now]).await.unwrap();
+        transaction
+            .execute("select scope.merge_leads($1, $2, $3, null)", &[&id, &survivor, &other])
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+    }
+
     /// A count, past the policies.
     pub async fn count(&self, sql: &str) -> i64 {
         self.row(sql, &[]).await.get(0)
@@ -191,6 +205,8 @@ pub fn vehicle(n: u16) -> Uuid {
 
 /// The id of the seed's nth submission: 1 (held) and 2 (spam) are Tesla Oslo's, 3 (held) is VW Bergen's.
 pub fn submission(n: u16) -> Uuid {
+/// The id of a test's nth merge; the event of undo-merge is about the first.
+pub fn merge_id(n: u16) -> Uuid {
     seeded(50, n)
 }
 
