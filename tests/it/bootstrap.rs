@@ -17,7 +17,9 @@ use tokio::time::timeout;
 use crate::clerk_webhook::delivery;
 use crate::support::proxy::Proxy;
 use crate::support::runtime_api::RuntimeApi;
-use crate::support::{CLERK, ENDPOINTS, Endpoint, Event, SCHEDULES, World, endpoint, event, kari, lead, merge_id, submission};
+use crate::support::{
+    CLERK, ENDPOINTS, Endpoint, Event, SCHEDULES, World, endpoint, event, kari, lead, merge_id, submission,
+};
 
 /// A process that has not done it by now never will.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -137,6 +139,7 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
         (200, by_kari("get-lead").id(lead(1))),
         (200, event("health")),
         (200, by_kari("list-conversations").id(lead(1))),
+        (200, by_kari("list-duplicates").id(lead(1))),
         (200, by_kari("list-leads")),
         (200, by_kari("list-submissions")),
         (200, by_kari("me")),

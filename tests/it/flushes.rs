@@ -15,7 +15,7 @@ use crate::support::{ENDPOINTS, Event, World, event, kari, lead, merge_id, nina,
 
 /// Each route's requests and their flushes once its sandbox is warm. One is the goal; a second one waits for a
 /// result of the first.
-const FLUSHES: [(&str, usize); 23] = [
+const FLUSHES: [(&str, usize); 24] = [
     ("clerk-webhook", 2),
     ("clerk-webhook, delivered again", 2),
     ("create-conversation", 1),
@@ -29,6 +29,7 @@ const FLUSHES: [(&str, usize); 23] = [
     ("get-lead", 1),
     ("health", 1),
     ("list-conversations", 1),
+    ("list-duplicates", 1),
     ("list-leads", 1),
     ("list-submissions", 1),
     ("me", 1),
@@ -66,6 +67,7 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
         ("create-lead, with the same key", new),
         ("get-lead", about("get-lead")),
         ("list-conversations", about("list-conversations")),
+        ("list-duplicates", about("list-duplicates")),
         ("list-leads", by_kari("list-leads")),
         ("list-submissions", by_kari("list-submissions")),
         ("me", by_kari("me")),

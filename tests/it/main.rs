@@ -17,6 +17,7 @@ mod growth;
 mod health;
 mod isolation;
 mod list_conversations;
+mod list_duplicates;
 mod list_leads;
 mod list_submissions;
 mod me;

@@ -124,6 +124,7 @@ async fn a_merged_lead_is_out_of_every_list_and_points_to_its_survivor() {
         event("patch-lead").id(lead(3)),
         event("delete-lead").id(lead(3)),
         event("list-conversations").id(lead(3)),
+        event("list-duplicates").id(lead(3)),
         event("create-conversation").json(about),
     ] {
         let function = event.function;

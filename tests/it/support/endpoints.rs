@@ -62,6 +62,7 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         get_lead,
         health,
         list_conversations,
+        list_duplicates,
         list_leads,
         list_submissions,
         me,

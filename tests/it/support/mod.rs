@@ -205,6 +205,9 @@ pub fn vehicle(n: u16) -> Uuid {
 
 /// The id of the seed's nth submission: 1 (held) and 2 (spam) are Tesla Oslo's, 3 (held) is VW Bergen's.
 pub fn submission(n: u16) -> Uuid {
+    seeded(50, n)
+}
+
 /// The id of a test's nth merge; the event of undo-merge is about the first.
 pub fn merge_id(n: u16) -> Uuid {
     seeded(50, n)
