@@ -38,6 +38,17 @@ async fn every_table_has_forced_policies_with_both_clauses() {
     );
 }
 
+/// What a customer said is the scope's dealership's to the gate, too: it sees past the role, not past the tenant.
+#[tokio::test]
+async fn the_gate_sees_every_dealership_in_these_tables_alone() {
+    let world = World::empty().await;
+    let open = "select tablename::text from pg_policies where roles = '{norvalt_gate}'
+                   and (qual, with_check) is distinct from ('(dealership_id = ( SELECT scope.dealership_id() AS dealership_id))',
+                                                            '(dealership_id = ( SELECT scope.dealership_id() AS dealership_id))')
+                 order by 1";
+    assert_eq!(texts(&world, open).await, ["clerk_tombstones", "dealerships", "memberships", "users"]);
+}
+
 #[tokio::test]
 async fn tenant_tables_are_keyed_by_the_tenant_first() {
     let world = World::empty().await;

@@ -95,14 +95,14 @@ fn message() -> impl Strategy<Value = Value> {
 
 fn history() -> impl Strategy<Value = History> {
     let change = select(vec![
-        ("email", json!("ny@post.example")),
+        ("email", json!("{n}@post.example")),
         ("email", Value::Null),
         ("email", json!("kari@post.example")),
-        ("company", json!("Ny AS")),
+        ("company", json!("{n} AS")),
         ("company", Value::Null),
         ("phone", json!("912 34 567")),
         ("phone", Value::Null),
-        ("message", json!("Ring meg")),
+        ("message", json!("{n}")),
         ("assigned_to", json!(NINA.id)),
         ("assigned_to", Value::Null),
         ("attribution", json!({"fbclid": "f"})),
@@ -123,7 +123,8 @@ fn history() -> impl Strategy<Value = History> {
 /// What somebody did to a lead beside merging it.
 #[derive(Default)]
 struct Touched {
-    fields: Vec<&'static str>,
+    /// What each field was set to last.
+    fields: BTreeMap<&'static str, Value>,
     messages: u32,
 }
 
@@ -133,6 +134,7 @@ struct Run<'a> {
     leads: Vec<Uuid>,
     touched: BTreeMap<Uuid, Touched>,
     merges: Vec<String>,
+    patches: u32,
 }
 
 impl Run<'_> {
@@ -167,14 +169,20 @@ impl Run<'_> {
                 self.merges.extend(reply.json["id"].as_str().map(str::to_owned));
             }
             Step::Patch(lead, field, value) => {
-                let (lead, mut body) = (self.lead(lead), json!({*field: value}));
+                let (lead, mut value) = (self.lead(lead), value.clone());
+                if let Some(text) = value.as_str() {
+                    // Nobody else has said it, a merge neither.
+                    value = json!(text.replace("{n}", &format!("ny{}", self.patches)));
+                    self.patches += 1;
+                }
+                let mut body = json!({*field: value});
                 if *field == "status" {
                     body["lost_reason"] = json!("For dyrt");
                 }
                 let reply = self.world.send(event("patch-lead").id(lead).json(body).by(&kari())).await;
                 prop_assert!([200, 404].contains(&reply.status), "{}", reply.json);
                 if reply.status == 200 {
-                    self.touched.entry(lead).or_default().fields.push(field);
+                    self.touched.entry(lead).or_default().fields.insert(field, value);
                 }
             }
             Step::Write(lead, message) => {
@@ -228,7 +236,8 @@ const DERIVED: &str = "
      group by l.dealership_id, l.id";
 
 async fn check(world: &World, owner: &Client, history: History) -> Result<(), TestCaseError> {
-    let mut run = Run { world, owner, leads: Vec::new(), touched: BTreeMap::new(), merges: Vec::new() };
+    let mut run =
+        Run { world, owner, leads: Vec::new(), touched: BTreeMap::new(), merges: Vec::new(), patches: 0 };
     run.fill(&history).await;
     let (whole, before) = (dump(world).await, run.rows().await);
     let old_messages = "select lead_id, array_agg(id order by id) from conversations where body = 'Hei' group by 1 order by 1";
@@ -251,7 +260,7 @@ async fn check(world: &World, owner: &Client, history: History) -> Result<(), Te
     for (id, before) in &before {
         let touched = run.touched.get(id).unwrap_or(&untouched);
         for (column, value) in before {
-            let is_touched = touched.fields.iter().any(|field| match *field {
+            let is_touched = touched.fields.keys().any(|field| match *field {
                 "phone" => column.starts_with("phone"),
                 "status" => column == "status" || column == "lost_reason",
                 "email" | "company" => column.starts_with(field),
@@ -267,6 +276,13 @@ async fn check(world: &World, owner: &Client, history: History) -> Result<(), Te
                 continue;
             }
             prop_assert_eq!(&after[id][column], value, "{} of {}", column, id);
+        }
+    }
+    for (id, touched) in &run.touched {
+        for field in ["email", "company", "message"] {
+            if let Some(written) = touched.fields.get(field).filter(|value| **value != "kari@post.example") {
+                prop_assert_eq!(&after[id][field], written, "{} of {}", field, id);
+            }
         }
     }
     for row in owner.query(DERIVED, &[]).await.unwrap() {
