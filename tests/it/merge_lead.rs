@@ -55,6 +55,17 @@ async fn the_survivor_has_the_messages_and_its_blanks_are_filled() {
 }
 
 #[tokio::test]
+async fn the_answer_tells_the_newest_message_also_when_it_moved() {
+    let world = World::seeded().await;
+    for (survivor, other) in [(11, 2), (5, 3)] {
+        let other_has = get(&world, lead(other)).await.json["last_message"].clone();
+        let merged = world.send(merge(lead(survivor), lead(other)).by(&kari())).await.expect(201);
+        assert_eq!(merged.json["survivor"]["last_message"], other_has);
+        assert_eq!(merged.json["survivor"], get(&world, lead(survivor)).await.json);
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_overwritten() {
     let world = World::seeded().await;
     let full = json!({"first_name": "Kari", "last_name": "Vik", "email": "kari@post.example", "phone": "1234",
