@@ -79,7 +79,7 @@ struct Reason {
     value: String,
 }
 
-/// At most [`MAX_DUPLICATES`], strongest first: e-mail before phone before name and vehicle, several before one, and
+/// At most `MAX_DUPLICATES`, strongest first: e-mail before phone before name and vehicle, several before one, and
 /// then the newest. 404 when the lead is not there or not the caller's to see, of whom a sales rep gets their own alone.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
