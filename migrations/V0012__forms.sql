@@ -116,7 +116,8 @@ create policy form_mappings_member on form_mappings to norvalt_reader, norvalt_w
 create policy form_mappings_parser on form_mappings to norvalt_parser
     using (dealership_id = (select scope.dealership_id())) with check (false);
 create policy form_mappings_gate on form_mappings to norvalt_gate
-    using (dealership_id = (select scope.dealership_id())) with check (false);
+    using (dealership_id = (select scope.dealership_id()))
+    with check (dealership_id = (select scope.dealership_id()));
 
 -- What the public sent may be anybody's, so it is for those who see every lead.
 alter table submissions enable row level security;
@@ -126,7 +127,8 @@ create policy submissions_member on submissions to norvalt_reader, norvalt_write
     with check (dealership_id = (select scope.dealership_id()) and (select scope.sees_all_leads()));
 create policy submissions_parser on submissions to norvalt_parser
     using (dealership_id = (select scope.dealership_id())) with check (false);
-create policy submissions_gate on submissions to norvalt_gate using (true)
+create policy submissions_gate on submissions to norvalt_gate
+    using (dealership_id = (select scope.dealership_id()))
     with check (dealership_id = (select scope.dealership_id()));
 
 alter table enquiry_keys enable row level security;
@@ -150,7 +152,12 @@ grant select on submissions to norvalt_reader, norvalt_writer, norvalt_parser, n
 grant update (verdict, reviewed_by, reviewed_at) on submissions to norvalt_writer;
 grant insert, update on submissions to norvalt_gate;
 grant select, insert, update on enquiry_keys to norvalt_gate;
-grant select, insert, update on leads, conversations to norvalt_gate;
+grant insert (id, source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_of_interest, attribution,
+              consent),
+      select, update (first_name, last_name, email, phone, phone_e164, company, message, vehicle_of_interest, attribution,
+                      consent, first_human_response_at, first_ai_response_at, conversation_count) on leads to norvalt_gate;
+grant insert (lead_id, direction, channel, author_kind, body, message_metadata), select, update (body)
+    on conversations to norvalt_gate;
 grant select (id, name, slug, country, subscription_tier, subscription_status, form_origins, form_redirect_origins,
               form_captcha_required, form_hourly_cap, form_address_cap) on dealerships to norvalt_reader, norvalt_writer;
 grant update (form_origins, form_redirect_origins, form_captcha_required, form_hourly_cap, form_address_cap, updated_at)
@@ -429,15 +436,22 @@ begin
     return dealership;
 end $$;
 
--- The dealerships with an accepted submission that nobody has filed in the minute since it came.
+-- The dealerships with an accepted submission that nobody has filed in the minute since it came; one after the other,
+-- for the gate sees one at a time.
 create function scope.dealerships_to_parse() returns setof uuid
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select d.id from public.dealerships d
-     where d.deleted_at is null and exists (
-               select from public.submissions s
-                where s.dealership_id = d.id and s.verdict = 'accepted' and s.filed_at is null
-                  and s.received_at < now() - interval '1 minute')
-$$;
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    dealership uuid;
+begin
+    for dealership in select d.id from public.dealerships d where d.deleted_at is null loop
+        perform set_config('norvalt.dealership_id', dealership::text, true);
+        if exists (select from public.submissions s
+                    where s.dealership_id = dealership and s.verdict = 'accepted' and s.filed_at is null
+                      and s.received_at < now() - interval '1 minute') then
+            return next dealership;
+        end if;
+    end loop;
+end $$;
 
 revoke execute on function scope.form_settings, scope.receive_submission, scope.file_submission, scope.file_enquiry,
     scope.refile_submission, scope.picture_of_submission, scope.enter_parsing, scope.dealerships_to_parse from public;

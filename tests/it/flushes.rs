@@ -202,3 +202,20 @@ async fn the_counter_tells_waiting_from_sending_ahead() {
     begin.and(first).and(second).and(commit).unwrap();
     assert_eq!(proxy.flushes() - before, 1);
 }
+
+/// Whoever sends junk learns nothing from how long the answer takes: it waits for the database as often.
+#[tokio::test]
+async fn accepted_held_and_spam_cost_the_same() {
+    let watched = Watched::new().await;
+    let form = |extra: &str| {
+        let body = format!("email={}%40b.example{extra}", Uuid::new_v4());
+        let form = event("form-webhook/urlencoded").path("dealership_id", TESLA_OSLO.id);
+        form.header("accept", "application/json").body(&body)
+    };
+    watched.flushes(form("")).await;
+    for extra in ["", "&_gotcha=x", "&_t=1.x", "&email="] {
+        assert_eq!(watched.flushes(form(extra)).await, 2, "{extra}");
+    }
+    let held = form("").body("navn=Kari");
+    assert_eq!(watched.flushes(held).await, 2);
+}

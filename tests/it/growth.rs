@@ -49,7 +49,8 @@ async fn cost(world: &World, event: Event) -> (i64, i64) {
     owner.batch_execute("select pg_stat_reset()").await.unwrap();
     // A server process tells its counts for certain when its connection ends.
     let once = World::on(world.database.clone());
-    once.send(event).await.expect(200);
+    let reply = once.send(event).await;
+    assert!(reply.status < 300, "{}", reply.json);
     drop(once);
     all_have_left(&owner).await;
     let counted =
@@ -113,6 +114,7 @@ async fn a_page_reads_what_it_shows() {
         );
     }
     let others = [
+        event("form-webhook").path("dealership_id", TESLA_OSLO.id),
         event("list-submissions").query("").by(&manager),
         event("list-submissions").query("verdict=spam").by(&manager),
         event("list-leads").query("").by(&nina(&TESLA_OSLO)),

@@ -227,7 +227,7 @@ fn the_duplicates_are_those_that_a_comparison_of_all_pairs_finds() {
                   select $1, 'api', r.company, r.first_name, r.last_name, r.email, r.phone_e164, r.vehicle_of_interest
                     from jsonb_populate_record(null::leads, $2) r returning id";
     let property = async |leads: Vec<Value>| {
-        owner.batch_execute("truncate leads, conversations, merges").await.unwrap();
+        owner.batch_execute("truncate leads cascade").await.unwrap();
         let mut ids: Vec<Uuid> = Vec::new();
         for lead in &leads {
             ids.push(owner.query_one(insert, &[&TESLA_OSLO.id, lead]).await.unwrap().get(0));

@@ -76,7 +76,9 @@ async fn nobody_else_puts_a_row_back_or_skips_its_count() {
             match login {
                 Login::Reader => enter(&client, "user_kari_nordmann", "manager").await,
                 Login::Writer => enter(&client, "user_kari_nordmann", "admin").await,
-                Login::Provisioner | Login::Intake => client.batch_execute("begin").await.unwrap(),
+                Login::Provisioner | Login::Intake | Login::Parser => {
+                    client.batch_execute("begin").await.unwrap()
+                }
             }
             assert_eq!(refusal(&client, statement).await, "42501", "{login:?}: {statement}");
         }
@@ -94,7 +96,7 @@ async fn nobody_else_puts_a_row_back_or_skips_its_count() {
 #[tokio::test]
 async fn only_the_writer_merges() {
     let world = World::seeded().await;
-    for login in [Login::Reader, Login::Provisioner, Login::Intake] {
+    for login in [Login::Reader, Login::Provisioner, Login::Intake, Login::Parser] {
         let client = client(&world, login).await;
         for function in [merge(4, 3), "select scope.undo_merge(gen_random_uuid())".to_owned()] {
             client.batch_execute("begin").await.unwrap();

@@ -139,7 +139,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn fill(&mut self, history: &History) {
-        self.owner.batch_execute("truncate leads, conversations, merges").await.unwrap();
+        self.owner.batch_execute("truncate leads cascade").await.unwrap();
         for lead in &history.leads {
             let id = Uuid::now_v7();
             self.owner.execute(INSERT_LEAD, &[&TESLA_OSLO.id, &id, lead]).await.unwrap();
