@@ -246,3 +246,44 @@ async fn a_run_beside_webhooks_of_the_same_people_does_no_harm() {
     let role = "select role from memberships where dealership_id = $1 and user_id = $2";
     assert_eq!(bench.world.row(role, &[&TESLA_OSLO.id, &NINA.id]).await.get::<_, &str>(0), "sales_rep");
 }
+
+#[tokio::test]
+async fn the_end_of_a_membership_says_nothing_about_its_dealership() {
+    let bench = Bench::seeded().await;
+    bench.backend.edit(|clerk| clerk.delete("orgmem_vw_bergen_nina"));
+    assert_eq!(bench.run().await, "membership  org_vw_bergen user_nina_lie  removed: - -> yes\n");
+    let dealership =
+        "select concat_ws(' ', name, slug, clerk_version, embedded_version) from dealerships where id = $1";
+    let row = bench.world.row(dealership, &[&VW_BERGEN.id]).await;
+    assert_eq!(row.get::<_, &str>(0), "VW Bergen vw-bergen 0 0");
+}
+
+/// What a removal under way will leave is not there to be read yet, so the run waits for it, as a webhook does.
+#[tokio::test]
+async fn a_run_waits_for_a_webhook_about_the_same_person() {
+    let bench = Bench::seeded().await;
+    bench.backend.edit(|clerk| {
+        clerk.delete("orgmem_tesla_oslo_nina");
+        clerk.join("orgmem_2", "org_tesla_oslo", "user_nina_lie", Some("org:admin"), now());
+    });
+    let (mut owner, watcher) = (bench.world.owner().await, bench.world.owner().await);
+    let removal = owner.transaction().await.unwrap();
+    removal.execute("select scope.lock_clerk_id($1)", &[&NINA.clerk_user_id]).await.unwrap();
+    removal.batch_execute("insert into clerk_tombstones values ('orgmem_2', now())").await.unwrap();
+    let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                    and database = (select oid from pg_database where datname = current_database())";
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let run = async {
+        bench.run().await;
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let removed = async {
+        while !done.load(std::sync::atomic::Ordering::SeqCst)
+            && watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0
+        {}
+        removal.commit().await.unwrap();
+    };
+    tokio::join!(run, removed);
+    let joined = "select count(*) from memberships where clerk_membership_id = 'orgmem_2'";
+    assert_eq!(bench.world.count(joined).await, 0, "it was over before it was applied");
+}
