@@ -287,3 +287,16 @@ async fn a_run_waits_for_a_webhook_about_the_same_person() {
     let joined = "select count(*) from memberships where clerk_membership_id = 'orgmem_2'";
     assert_eq!(bench.world.count(joined).await, 0, "it was over before it was applied");
 }
+
+/// Rows from before we kept it: it decides who was first where Clerk names no role.
+#[tokio::test]
+async fn when_somebody_joined_is_filled_in() {
+    let bench = Bench::seeded().await;
+    bench.sql("update memberships set joined_version = null where clerk_membership_id = 'orgmem_tesla_oslo_kari'").await;
+    let told = bench.run().await;
+    assert_eq!(
+        told,
+        "membership  org_tesla_oslo user_kari_nordmann  joined: - -> 2026-09-21T06:00:00.000Z\n"
+    );
+    assert_eq!(bench.run().await, "");
+}
