@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use deserr::Deserr;
 use lambda_http::http::{Method, StatusCode, header};
 use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt};
+use lambda_http::{Body, Request, RequestExt};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::auth::{Claims, Organization, Permission, Role, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config::StartupError;
 use crate::db::{Database, Row, Scope, ping_outside_any_scope};
+use crate::domain::LeadFilters;
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FieldErrors, Id, Text};
 
@@ -131,6 +132,27 @@ impl Ctx<'_> {
         }
     }
 
+    /// The query string as the filters of leads and, of what is left, as `T`.
+    ///
+    /// # Errors
+    /// As [`Ctx::query`].
+    pub fn query_with_filters<T: Deserr<FieldErrors>>(&self) -> Result<(LeadFilters, T), ApiError> {
+        let query = self.request.uri().query().unwrap_or_default();
+        let (mut parameters, mut errors) = pairs(query.as_bytes());
+        let mut filters = Map::new();
+        for name in LeadFilters::NAMES {
+            filters.extend(parameters.as_object_mut().and_then(|parameters| parameters.remove_entry(name)));
+        }
+        match (fields::read(parameters), fields::read(Value::Object(filters))) {
+            (Ok(query), Ok(filters)) if errors.is_empty() => Ok((filters, query)),
+            (query, filters) => {
+                errors.extend(query.err().into_iter().flatten());
+                errors.extend(filters.err().into_iter().flatten());
+                Err(ApiError::bad_parameters(errors))
+            }
+        }
+    }
+
     /// For a route that has no query parameters.
     ///
     /// # Errors
@@ -156,9 +178,33 @@ impl Ctx<'_> {
     /// # Errors
     /// 413 above [`MAX_BODY_BYTES`].
     pub fn body(&self) -> Result<&[u8], ApiError> {
+        self.bounded(MAX_BODY_BYTES, "The body has more than 64 KiB.")
+    }
+
+    /// The bytes of a file, whose content type is one of `content_types` and whose length is at most `max_bytes`.
+    ///
+    /// # Errors
+    /// 413, 415, 422 when the gateway has put U+FFFD for letters: it passes a body of `text/*` on as UTF-8, so a file in
+    /// another encoding has to come under a type that it takes for binary.
+    pub fn file(&self, content_types: &[&str], max_bytes: usize) -> Result<&[u8], ApiError> {
+        if !content_types.contains(&self.content_type().as_str()) {
+            return Err(unsupported_media_type("This content-type is none that we read here."));
+        }
+        let file = self.bounded(max_bytes, "The file is too large.")?;
+        match self.request.body() {
+            Body::Text(text) if text.contains('\u{fffd}') => Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "letters_lost",
+                "Some letters were lost on the way. Send the file as content-type application/octet-stream.",
+            )),
+            _ => Ok(file),
+        }
+    }
+
+    fn bounded(&self, max_bytes: usize, detail: &'static str) -> Result<&[u8], ApiError> {
         let body: &[u8] = self.request.body().as_ref();
-        if body.len() > MAX_BODY_BYTES {
-            return Err(ApiError::too_large());
+        if body.len() > max_bytes {
+            return Err(ApiError::too_large(detail));
         }
         Ok(body)
     }
@@ -180,6 +226,14 @@ impl Ctx<'_> {
     /// # Errors
     /// 400 when the key is blank or too long, 413 for the body.
     pub fn idempotency(&self) -> Result<Idempotency, ApiError> {
+        self.idempotency_of(self.body()?)
+    }
+
+    /// The same for a body that has been read by [`Ctx::file`].
+    ///
+    /// # Errors
+    /// 400 when the key is blank or too long.
+    pub fn idempotency_of(&self, body: &[u8]) -> Result<Idempotency, ApiError> {
         let Some(key) = self.request.headers().get("idempotency-key") else {
             return Ok(Idempotency::default());
         };
@@ -191,7 +245,7 @@ impl Ctx<'_> {
                 "Idempotency-Key has 1 to 255 characters.",
             ));
         };
-        let request_hash = Sha256::digest(self.body()?).to_vec();
+        let request_hash = Sha256::digest(body).to_vec();
         Ok(Idempotency { key: Some(key.as_str().to_owned()), request_hash })
     }
 

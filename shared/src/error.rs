@@ -124,8 +124,8 @@ impl ApiError {
 
     /// 413: a body above what the route reads.
     #[must_use]
-    pub fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body has more than 64 KiB.")
+    pub fn too_large(detail: &'static str) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     }
 
     /// 422 with every invalid field of the body.

@@ -1,11 +1,13 @@
 //! `GET /api/v1/leads`: a page of leads, filtered, searched and sorted.
 use deserr::Deserr;
 use serde::Serialize;
-use shared::domain::{Lead, Source, Status, phone_prefix};
-use shared::fields::{FieldErrors, Id, Invalid, Text, Time};
+use shared::db::Param;
+use shared::domain::Lead;
+use shared::fields::FieldErrors;
 use shared::page::{self, Cursor, Limit};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_lead, text_enum};
-use uuid::Uuid;
+use shared::{
+    Answer, ApiError, Caller, Ctx, Login, Permission, Route, lead_conditions, select_lead, text_enum,
+};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -27,20 +29,6 @@ struct Query {
     sort: Sort,
     #[deserr(default = Total::No)]
     total: Total,
-    #[deserr(default)]
-    status: Option<Status>,
-    #[deserr(default)]
-    source: Option<Source>,
-    #[deserr(default)]
-    assigned_to: Option<Assignee>,
-    #[deserr(default)]
-    created_after: Option<Time>,
-    #[deserr(default)]
-    created_before: Option<Time>,
-    #[deserr(default)]
-    updated_since: Option<Time>,
-    #[deserr(default)]
-    q: Option<Text<100>>,
 }
 
 text_enum! {
@@ -67,45 +55,14 @@ text_enum! {
     }
 }
 
-/// `me`, `none` or a member's id.
-#[derive(Clone, Copy, Deserr)]
-#[deserr(try_from(String) = Assignee::parse -> Invalid)]
-enum Assignee {
-    Me,
-    None,
-    Member(Uuid),
-}
-
-impl Assignee {
-    fn parse(value: String) -> Result<Self, Invalid> {
-        match value.as_str() {
-            "me" => Ok(Self::Me),
-            "none" => Ok(Self::None),
-            _ => Id::parse(value)
-                .map(|id| Self::Member(id.0))
-                .map_err(|_| Invalid::because("must be me, none or a UUID")),
-        }
-    }
-}
-
-/// The page in one of the four orders. A statement without a name is planned with its parameters' values, so
-/// the filters that are not given fold away and the rest can use the index of the order or of the filter.
+/// The page in one of the four orders.
 macro_rules! page {
     ($column:literal, $beyond:literal, $direction:literal) => {
         concat!(
             "with matching as not materialized (
-                select * from leads
-                 where deleted_at is null
-                   and ($1::text is null or status = $1)
-                   and ($2::text is null or source = $2)
-                   and ($3::text <> 'me' or assigned_to = (select scope.user_id()))
-                   and ($3::text <> 'none' or assigned_to is null)
-                   and ($4::uuid is null or assigned_to = $4)
-                   and ($5::timestamptz is null or created_at > $5)
-                   and ($6::timestamptz is null or created_at < $6)
-                   and ($7::timestamptz is null or updated_at >= $7)
-                   and ($8::text is null or name_key ^@ lower($8) or last_name_key ^@ lower($8)
-                        or company_key ^@ lower($8) or email_key ^@ lower($8) or phone_e164 ^@ $9)
+                select * from leads where ",
+            lead_conditions!(),
+            "
             ), page as (
                 select * from matching
                  where ($10::timestamptz is null or (",
@@ -166,38 +123,13 @@ struct Page {
 /// The page. A sales rep's list is of their own leads; asking for anybody else's finds nothing.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
-    let query: Query = ctx.query()?;
+    let (filters, query): (_, Query) = ctx.query_with_filters()?;
     let cursor = Cursor::in_order(query.cursor, query.sort as u8)?;
 
-    // The policy hides the leads of others from a sales rep; saying it too lets the plan use the index.
-    let everybody = if scope.may_have(Permission::LeadsViewAll) { "" } else { "me" };
-    let (whose, member) = match query.assigned_to {
-        None => (everybody, None),
-        Some(Assignee::Me) => ("me", None),
-        Some(Assignee::None) => ("none", None),
-        Some(Assignee::Member(id)) => ("", Some(id)),
-    };
-    let q = query.q.as_ref().map(Text::as_str);
-    let rows = scope
-        .query(
-            query.sort.sql(),
-            &[
-                &query.status.map(Status::as_str),
-                &query.source.map(Source::as_str),
-                &whose,
-                &member,
-                &query.created_after.map(|time| time.0),
-                &query.created_before.map(|time| time.0),
-                &query.updated_since.map(|time| time.0),
-                &q,
-                &q.and_then(phone_prefix),
-                &cursor.map(|cursor| cursor.at),
-                &cursor.map(|cursor| cursor.id),
-                &query.limit.plus_one(),
-                &(query.total == Total::Yes),
-            ],
-        )
-        .await?;
+    let conditions = filters.conditions(&scope);
+    let (at, id) = (cursor.map(|cursor| cursor.at), cursor.map(|cursor| cursor.id));
+    let page: [&dyn Param; 4] = [&at, &id, &query.limit.plus_one(), &(query.total == Total::Yes)];
+    let rows = scope.query(query.sort.sql(), &[conditions.params().as_slice(), &page].concat()).await?;
 
     // There is always a row, for the total.
     let mut items = page::items(&rows)?;

@@ -56,7 +56,7 @@ impl Form {
     /// fields, a name of more than 200 characters, a NUL character, or JSON nested more than 5 deep.
     pub async fn read(content_type: &str, body: &[u8]) -> Result<Self, ApiError> {
         if body.len() > MAX_BODY_BYTES {
-            return Err(ApiError::too_large());
+            return Err(ApiError::too_large("The body has more than 64 KiB."));
         }
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let sent = match essence.as_str() {
