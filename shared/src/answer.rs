@@ -3,7 +3,6 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use crate::db::DbError;
 use crate::error::ApiError;
 
 /// A successful answer.
@@ -12,7 +11,7 @@ pub struct Answer {
     status: StatusCode,
     headers: Vec<(header::HeaderName, String)>,
     body: Option<String>,
-    cause: Option<String>,
+    failure: Option<ApiError>,
 }
 
 impl Answer {
@@ -22,7 +21,7 @@ impl Answer {
     /// 500 when `body` cannot be written as JSON, which none of ours does.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
         let body = serde_json::to_string(body).map_err(ApiError::internal)?;
-        Ok(Self { status, headers: Vec::new(), body: Some(body), cause: None })
+        Ok(Self { status, headers: Vec::new(), body: Some(body), failure: None })
     }
 
     /// 200 with a JSON body.
@@ -54,17 +53,17 @@ impl Answer {
     }
 
     fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: None, cause: None }
+        Self { status, headers: Vec::new(), body: None, failure: None }
     }
 
     /// The same, although something behind it failed that the caller need not know of; it goes to the log.
     #[must_use]
-    pub fn despite(self, error: &DbError) -> Self {
-        Self { cause: Some(error.chain()), ..self }
+    pub fn despite(self, failure: ApiError) -> Self {
+        Self { failure: Some(failure), ..self }
     }
 
-    pub(crate) fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+    pub(crate) fn failure(&self) -> Option<&ApiError> {
+        self.failure.as_ref()
     }
 
     /// The same with an `ETag` that tells this version of the resource.

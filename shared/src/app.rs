@@ -2,6 +2,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use http_body_util::BodyExt;
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -12,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
 use crate::ctx::Ctx;
 use crate::db::{Database, Login};
+use crate::download::{Broken, Download, DownloadBody, Line};
 use crate::error::ApiError;
 use crate::route::{Caller, Route};
 use crate::telemetry;
@@ -84,17 +86,82 @@ impl App {
             dealership: OnceLock::new(),
         };
         let outcome = handle(&ctx).await;
-        telemetry::request(self.route, &ctx.dealership, &request_id, started.elapsed(), &outcome);
+        let (status, error) = match &outcome {
+            Ok(answer) => (answer.status(), answer.failure()),
+            Err(error) => (error.status(), Some(error)),
+        };
+        telemetry::request(self.route, &ctx.dealership, &request_id, status, started.elapsed(), error);
 
-        let mut response = match outcome {
+        Ok(private(match outcome {
             Ok(answer) => answer.into_response(),
             Err(error) => error.into_response(&request_id),
-        };
-        // Every answer is about one caller's data.
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Ok(response)
+        }))
     }
+
+    /// The same for a file: an error before its first bytes is a problem like any other, and a later one ends the body
+    /// with [`Broken`]. The line is written when the body has left.
+    ///
+    /// # Errors
+    /// Never; the type is the runtime's.
+    pub async fn respond_with_file(
+        &self,
+        request: Request,
+        handle: impl AsyncFnOnce(&Ctx<'_>) -> Result<Download, ApiError>,
+    ) -> Result<Response<DownloadBody>, lambda_http::Error> {
+        let started = Instant::now();
+        let ctx = Ctx {
+            request: &request,
+            verifier: self.verifier.as_ref(),
+            database: &self.database,
+            clock: &self.clock,
+            dealership: OnceLock::new(),
+        };
+        let outcome = handle(&ctx).await;
+        let mut line = Line {
+            route: self.route,
+            dealership: ctx.dealership,
+            request_id: request_id(&request),
+            started,
+            written: false,
+        };
+        Ok(private(match outcome {
+            Ok(file) => file.into_response(line),
+            Err(error) => {
+                line.write(error.status(), Some(&error));
+                let problem = error.into_response(&line.request_id);
+                problem.map(|body| Download::whole(body.to_vec(), line))
+            }
+        }))
+    }
+}
+
+/// Starts to answer with files that leave as they are made.
+///
+/// A file that breaks takes the process with it: the runtime writes a stream's error into the body and ends it as if it
+/// were whole (lambda_runtime 1.5, `EventCompletionRequest`), while a process that is gone leaves a transfer that the
+/// caller sees broken. Lambda starts the next sandbox.
+///
+/// # Errors
+/// When the runtime cannot go on.
+pub async fn run_streaming<F>(
+    respond: impl Fn(Request) -> F + Clone + Send + 'static,
+) -> Result<(), lambda_http::Error>
+where
+    F: Future<Output = Result<Response<DownloadBody>, lambda_http::Error>> + Send + 'static,
+{
+    let or_exit = |Broken| -> Broken { std::process::exit(1) };
+    let whole_or_none = move |request| {
+        let response = respond(request);
+        async move { response.await.map(|response| response.map(|body| body.map_err(or_exit))) }
+    };
+    lambda_http::run_with_streaming_response_concurrent(lambda_http::service_fn(whole_or_none)).await
+}
+
+/// Every answer is about one caller's data.
+fn private<B>(mut response: Response<B>) -> Response<B> {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// Opens the first connection of a sandbox, and closes them all when Lambda takes it away.

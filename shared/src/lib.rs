@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`app`] | the life of a sandbox and of a request |
 //! | [`ctx`] | what a handler works with: the request, and the ways to the database |
-//! | [`answer`], [`error`] | what it returns: success, or a problem |
+//! | [`answer`], [`download`], [`error`] | what it returns: success, a file, or a problem |
 //! | [`route`] | what an endpoint is called, where it is and whom it answers |
 //! | [`job`] | what runs by the clock instead of on a request |
 //! | [`auth`] | Clerk's session tokens, roles and permissions |
@@ -14,6 +14,7 @@
 //! | [`forms`] | what a public form sends, and what is understood by it |
 //! | [`page`] | keyset pages and their cursors |
 //! | [`outbound`] | requests to others |
+//! | [`spreadsheet`] | text in cells that a spreadsheet opens |
 //! | [`config`] | settings and secrets |
 //! | [`clerk`] | what Clerk says of organizations, people and memberships, and the rows that follow |
 //! | [`clock`] | the time |
@@ -29,6 +30,7 @@ pub mod config;
 pub mod ctx;
 pub mod db;
 pub mod domain;
+pub mod download;
 pub mod error;
 pub mod fields;
 pub mod forms;
@@ -36,14 +38,16 @@ pub mod job;
 pub mod outbound;
 pub mod page;
 pub mod route;
+pub mod spreadsheet;
 mod telemetry;
 
 pub use answer::Answer;
-pub use app::App;
+pub use app::{App, run_streaming};
 pub use auth::Permission;
 pub use config::StartupError;
 pub use ctx::Ctx;
 pub use db::Login;
+pub use download::Download;
 pub use error::ApiError;
 pub use job::{Job, Schedule};
 pub use lambda_http::http::header;

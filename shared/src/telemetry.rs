@@ -5,8 +5,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
-use crate::answer::Answer;
-use crate::error::ApiError;
+use crate::error::{ApiError, StatusCode};
 use crate::job::Schedule;
 use crate::route::Route;
 
@@ -25,24 +24,22 @@ pub(crate) fn init() {
     let _ = log.try_init();
 }
 
-/// The one line about a request. A refusal is the caller's business; a 5xx, or a failure behind a good answer, is
-/// ours, so that is an error.
+/// The one line about a request. A refusal is the caller's business; a 5xx, or a failure behind a good answer, is ours,
+/// so that is an error.
 pub(crate) fn request(
     route: &Route,
     dealership: &OnceLock<Uuid>,
     request_id: &str,
+    status: StatusCode,
     latency: Duration,
-    outcome: &Result<Answer, ApiError>,
+    error: Option<&ApiError>,
 ) {
     let route = route.name;
     let dealership_id = dealership.get().map(tracing::field::display);
     let latency_ms = latency.as_secs_f64() * 1000.0;
-    let (status, cause) = match outcome {
-        Ok(answer) => (answer.status(), answer.cause()),
-        Err(error) => (error.status(), error.cause()),
-    };
-    let is_ours = status.is_server_error() || outcome.is_ok() && cause.is_some();
-    let outcome = outcome.as_ref().map_or_else(ApiError::code, |_| "ok");
+    let outcome = error.map_or("ok", ApiError::code);
+    let cause = error.and_then(ApiError::cause);
+    let is_ours = error.is_some_and(|error| error.status().is_server_error());
     let status = status.as_u16();
     if is_ours {
         tracing::error!(request_id, route, dealership_id, latency_ms, status, outcome, cause, "request");

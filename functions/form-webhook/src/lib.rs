@@ -118,7 +118,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     }
     Ok(match filed {
         Ok(_) => answer,
-        Err(error) => answer.despite(&error),
+        Err(error) => answer.despite(error.into()),
     })
 }
 

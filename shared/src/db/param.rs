@@ -28,7 +28,8 @@ macro_rules! typed {
 
 typed! {
     bool => BOOL, i32 => INT4, i64 => INT8, str => TEXT, String => TEXT, Timestamp => TIMESTAMPTZ,
-    Uuid => UUID, Value => JSONB, Vec<i32> => INT4_ARRAY, Vec<String> => TEXT_ARRAY, Vec<u8> => BYTEA, [u8] => BYTEA,
+    Uuid => UUID, Value => JSONB, Vec<i32> => INT4_ARRAY, Vec<String> => TEXT_ARRAY,
+    Vec<u8> => BYTEA, [u8] => BYTEA,
 }
 
 impl<T: Typed + ?Sized> Typed for &T {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Object;
 use futures_util::future::join_all;
+use futures_util::stream::{self, Stream};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -16,6 +17,15 @@ use crate::auth::{Claims, Organization, Permission, Role};
 /// the 3 s that Clerk's keys may take it is less than the template's `Timeout`, and it is more than the logins'
 /// `statement_timeout`, which bounds a database that still answers.
 const BUDGET: Duration = Duration::from_secs(6);
+
+/// Rows that a stream reads at a time: a few hundred kB of ordinary leads, and 20 MB of the largest.
+const STREAM_ROWS: usize = 500;
+
+/// Reads the next of them.
+const FETCH: &str = "fetch forward 500 from streamed";
+
+/// Waits for whoever has the lock of this name in the scope's dealership, until the transaction ends.
+const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended($1 || scope.dealership_id()::text, 0))";
 
 /// A statement and what is bound to it.
 pub type Statement<'a> = (&'static str, Vec<&'a dyn Param>);
@@ -40,14 +50,15 @@ enum Entry {
     Parsing(Option<Uuid>),
 }
 
-/// Runs statements for one caller. There are two doors: [`Scope::query`] for one statement, and
-/// [`Scope::open`] for one whose result the others need.
+/// Runs statements for one caller. There are three doors: [`Scope::query`] for one statement, [`Scope::open`] for one
+/// whose result the others need, and [`Scope::stream`] for one with more rows than fit in memory.
 pub struct Scope<'a> {
     database: &'a Database,
     entry: Entry,
     read_only: bool,
     dealership: &'a OnceLock<Uuid>,
-    deadline: Instant,
+    /// Set by the first statement: what comes before it is not the database's time.
+    deadline: OnceLock<Instant>,
 }
 
 impl<'a> Scope<'a> {
@@ -78,7 +89,7 @@ impl<'a> Scope<'a> {
     }
 
     fn new(database: &'a Database, entry: Entry, read_only: bool, dealership: &'a OnceLock<Uuid>) -> Self {
-        Self { database, entry, read_only, dealership, deadline: Instant::now() + BUDGET }
+        Self { database, entry, read_only, dealership, deadline: OnceLock::new() }
     }
 
     /// Whether the calling member may have `permission`: their token's role has it, or names none. The policies
@@ -105,18 +116,79 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// [`DbError`]. A write whose connection breaks may have happened: only an idempotency key can tell.
     pub async fn query(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
-        before(self.deadline, self.try_query(sql, params)).await
+        before(self.deadline(), self.try_query(None, sql, params)).await
     }
 
-    async fn try_query(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
-        let mut result = self.flush(sql, params).await;
-        if self.read_only && result.as_ref().is_err_and(DbError::is_broken_connection) {
-            result = self.flush(sql, params).await;
+    /// The one-statement door for a statement that has to see whatever an earlier one of this name did in the
+    /// dealership: it first waits, for the `lock_timeout` at most, until they are committed, in the same flush.
+    ///
+    /// # Errors
+    /// As [`Scope::query`], and [`DbError`] when the others take too long.
+    pub async fn query_in_turn(
+        &self,
+        name: &str,
+        sql: &str,
+        params: &[&dyn Param],
+    ) -> Result<Vec<Row>, DbError> {
+        before(self.deadline(), self.try_query(Some(name), sql, params)).await
+    }
+
+    async fn try_query(
+        &self,
+        lock: Option<&str>,
+        sql: &str,
+        params: &[&dyn Param],
+    ) -> Result<Vec<Row>, DbError> {
+        let mut repeated = Repeated::default();
+        loop {
+            match self.flush(lock, sql, params).await {
+                Err(error) if repeated.may(self, &error) => self.prepare_to_repeat(error).await?,
+                result => return result,
+            }
         }
-        if result.as_ref().is_err_and(DbError::wants_provisioning) && self.provision().await? {
-            result = self.flush(sql, params).await;
+    }
+
+    /// The streaming door: `sql` declares a cursor called `streamed` (`declare streamed no scroll cursor for …`), and
+    /// its rows come in portions, all of them as the data were at the first. Each portion is a statement of its own, so
+    /// the `statement_timeout` bounds the work for one and not the speed of whoever reads; who stops reading for longer
+    /// than the `idle_in_transaction_session_timeout` gets no more.
+    ///
+    /// # Errors
+    /// [`DbError`] for the first portion. The stream's own errors are those of later ones: what came before is then
+    /// not all.
+    pub async fn stream(
+        &self,
+        sql: &str,
+        params: &[&dyn Param],
+    ) -> Result<impl Stream<Item = Result<Vec<Row>, DbError>> + Send + use<>, DbError> {
+        let (open, rows) = before(self.deadline(), self.try_stream(sql, params)).await?;
+        Ok(stream::try_unfold((Some(open), Some(rows)), async |(open, rows)| {
+            let Some(mut open) = open else { return Ok(None) };
+            let rows = match rows {
+                Some(rows) => rows,
+                None => open.fetch().await?,
+            };
+            if rows.len() == STREAM_ROWS {
+                return Ok(Some((rows, (Some(open), None))));
+            }
+            open.commit(&[]).await?;
+            Ok(Some((rows, (None, None))))
+        }))
+    }
+
+    async fn try_stream(&self, sql: &str, params: &[&dyn Param]) -> Result<(Open, Vec<Row>), DbError> {
+        let mut repeated = Repeated::default();
+        loop {
+            match self.try_open(&[(sql, params), (FETCH, &[])]).await {
+                Err(error) if repeated.may(self, &error) => self.prepare_to_repeat(error).await?,
+                result => return result,
+            }
         }
-        result
+    }
+
+    /// Provisions the caller if that is what was missing.
+    async fn prepare_to_repeat(&self, error: DbError) -> Result<(), DbError> {
+        if error.wants_provisioning() && !self.provision().await? { Err(error) } else { Ok(()) }
     }
 
     /// The transaction door: runs `sql` in one flush and leaves the transaction open for [`Open::commit`].
@@ -124,51 +196,67 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// [`DbError`]; then nothing happened.
     pub async fn open(&self, sql: &str, params: &[&dyn Param]) -> Result<(Open, Vec<Row>), DbError> {
-        before(self.deadline, self.try_open(sql, params)).await
+        before(self.deadline(), self.try_open(&[(sql, params)])).await
     }
 
-    async fn try_open(&self, sql: &str, params: &[&dyn Param]) -> Result<(Open, Vec<Row>), DbError> {
+    /// The rows are the last statement's.
+    async fn try_open(&self, statements: &[(&str, &[&dyn Param])]) -> Result<(Open, Vec<Row>), DbError> {
         let open = self.take().await?;
-        let rows = {
-            let client = open.client()?;
-            let (enter, claims) = self.entry.statement();
-            let (claims, params) = (bind(&claims), bind(params));
-            let (begin, entered, rows) = tokio::join!(
-                biased;
-                client.batch_execute(self.begin()),
-                client.query_typed(enter, &claims),
-                client.query_typed(sql, &params),
-            );
-            begin?;
-            self.entered(&entered?)?;
-            rows?
-        };
+        let client = open.client()?;
+        let (enter, claims) = self.entry.statement();
+        let claims = bind(&claims);
+        let sent = statements.iter().map(async |(sql, params)| client.query_typed(sql, &bind(params)).await);
+        let (begin, entered, answers) = tokio::join!(
+            biased;
+            client.batch_execute(self.begin()),
+            client.query_typed(enter, &claims),
+            join_all(sent),
+        );
+        begin?;
+        self.entered(&entered?)?;
+        let mut rows = Vec::new();
+        for answer in answers {
+            rows = answer?;
+        }
         Ok((open, rows))
     }
 
-    async fn flush(&self, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
+    /// `lock` is the name of the lock to wait for first, if any.
+    async fn flush(&self, lock: Option<&str>, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
         let mut open = self.take().await?;
         let client = open.client()?;
         let (enter, claims) = self.entry.statement();
         let (claims, params) = (bind(&claims), bind(params));
-        // Sent in this order, in one write; COMMIT answers Ok even when the statement failed, so all four count.
-        let (begin, entered, rows, commit) = tokio::join!(
+        let in_turn = async {
+            match lock {
+                Some(name) => client.query_typed(LOCK, &bind(&[&name])).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        // Sent in this order, in one write; COMMIT answers Ok even when the statement failed, so all of them count.
+        let (begin, entered, locked, rows, commit) = tokio::join!(
             biased;
             client.batch_execute(self.begin()),
             client.query_typed(enter, &claims),
+            in_turn,
             client.query_typed(sql, &params),
             client.batch_execute("commit"),
         );
         open.give_back();
         begin?;
         self.entered(&entered?)?;
+        locked?;
         let rows = rows?;
         commit?;
         Ok(rows)
     }
 
     async fn take(&self) -> Result<Open, DbError> {
-        Ok(Open { connection: Some(self.database.connection().await?), deadline: self.deadline })
+        Ok(Open { connection: Some(self.database.connection().await?), deadline: self.deadline() })
+    }
+
+    fn deadline(&self) -> Instant {
+        *self.deadline.get_or_init(|| Instant::now() + BUDGET)
     }
 
     fn begin(&self) -> &'static str {
@@ -196,6 +284,26 @@ impl<'a> Scope<'a> {
         open.give_back();
         provisioned?;
         Ok(true)
+    }
+}
+
+/// Why a request has been repeated so far; each reason is good for once.
+#[derive(Default)]
+struct Repeated {
+    over_a_fresh_connection: bool,
+    for_a_newcomer: bool,
+}
+
+impl Repeated {
+    fn may(&mut self, scope: &Scope<'_>, error: &DbError) -> bool {
+        let reason = if scope.read_only && error.is_broken_connection() {
+            &mut self.over_a_fresh_connection
+        } else if error.wants_provisioning() {
+            &mut self.for_a_newcomer
+        } else {
+            return false;
+        };
+        !std::mem::replace(reason, true)
     }
 }
 
@@ -258,6 +366,13 @@ impl Open {
         Ok(rows)
     }
 
+    /// The next portion of the rows that [`Scope::stream`] reads.
+    async fn fetch(&mut self) -> Result<Vec<Row>, DbError> {
+        self.deadline = Instant::now() + BUDGET;
+        let client = self.client()?;
+        before(self.deadline, async { Ok(client.query_typed(FETCH, &[]).await?) }).await
+    }
+
     fn client(&self) -> Result<&Object, DbError> {
         self.connection.as_ref().ok_or_else(|| DbError::Unavailable("the transaction is over".into()))
     }
@@ -295,4 +410,14 @@ pub(crate) async fn ping_outside_any_scope(database: &Database) -> Result<(), Db
         Ok(())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portion_is_as_many_rows_as_the_end_is_told_by() {
+        assert!(FETCH.contains(&format!(" {STREAM_ROWS} ")));
+    }
 }

@@ -1,0 +1,129 @@
+//! A file that leaves while it is still being read from the database, so that its length costs no memory.
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use lambda_http::Response;
+use lambda_http::http::{HeaderValue, header};
+
+use uuid::Uuid;
+
+use crate::error::{ApiError, StatusCode};
+use crate::route::Route;
+use crate::telemetry;
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<Vec<u8>, ApiError>> + Send>>;
+
+/// The body of a [`Download`], or of the problem that came in its place.
+pub type DownloadBody = StreamBody<Logged>;
+
+/// A file, read from the database as it leaves.
+pub struct Download {
+    content_type: &'static str,
+    file_name: &'static str,
+    chunks: Chunks,
+}
+
+impl Download {
+    /// A file of `chunks`, to be saved as `file_name` (ASCII, without a quotation mark).
+    pub fn new(
+        content_type: &'static str,
+        file_name: &'static str,
+        chunks: impl Stream<Item = Result<Vec<u8>, ApiError>> + Send + 'static,
+    ) -> Self {
+        Self { content_type, file_name, chunks: Box::pin(chunks) }
+    }
+
+    /// The body of an answer that is no file.
+    pub(crate) fn whole(body: Vec<u8>, line: Line) -> DownloadBody {
+        let chunks = stream::once(std::future::ready(Ok(body)));
+        StreamBody::new(Logged { chunks: Box::pin(chunks), line })
+    }
+
+    pub(crate) fn into_response(self, line: Line) -> Response<DownloadBody> {
+        let mut response = Response::new(StreamBody::new(Logged { chunks: self.chunks, line }));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{}\"", self.file_name)) {
+            headers.insert(header::CONTENT_DISPOSITION, name);
+        }
+        response
+    }
+}
+
+/// Writes the request's line to the log when the last chunk has left, or none will any more.
+pub struct Logged {
+    chunks: Chunks,
+    line: Line,
+}
+
+/// What is known of the request before its body has left.
+pub(crate) struct Line {
+    pub(crate) route: &'static Route,
+    pub(crate) dealership: OnceLock<Uuid>,
+    pub(crate) request_id: String,
+    pub(crate) started: Instant,
+    pub(crate) written: bool,
+}
+
+impl Line {
+    pub(crate) fn write(&mut self, status: StatusCode, error: Option<&ApiError>) {
+        self.written = true;
+        telemetry::request(
+            self.route,
+            &self.dealership,
+            &self.request_id,
+            status,
+            self.started.elapsed(),
+            error,
+        );
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.written {
+            let abandoned = ApiError::new(StatusCode::OK, "abandoned", "The caller went away.");
+            self.write(StatusCode::OK, Some(&abandoned));
+        }
+    }
+}
+
+impl Stream for Logged {
+    type Item = Result<Frame<Bytes>, Broken>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(match ready!(self.chunks.as_mut().poll_next(context)) {
+            Some(Ok(chunk)) => Some(Ok(Frame::data(chunk.into()))),
+            Some(Err(error)) => {
+                self.line.write(error.status(), Some(&error));
+                Some(Err(Broken))
+            }
+            None => {
+                if !self.line.written {
+                    self.line.write(StatusCode::OK, None);
+                }
+                None
+            }
+        })
+    }
+}
+
+/// The rest of a file cannot be had. What has left is not all, and must not look so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the rest of the file cannot be had")
+    }
+}
+
+impl Error for Broken {}
