@@ -45,7 +45,7 @@ fn binaries() -> &'static Path {
 }
 
 /// The settings of a function, with Clerk's keys to be had at a real endpoint.
-async fn settings(world: &World) -> HashMap<String, String> {
+pub async fn settings(world: &World) -> HashMap<String, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let clerk: &Arc<Clerk> = &CLERK;
@@ -59,13 +59,13 @@ async fn settings(world: &World) -> HashMap<String, String> {
 }
 
 /// A function's process, as Lambda runs it.
-struct Sandbox {
+pub struct Sandbox {
     api: RuntimeApi,
     process: Child,
 }
 
 impl Sandbox {
-    async fn start(name: &str, settings: &HashMap<String, String>) -> Self {
+    pub async fn start(name: &str, settings: &HashMap<String, String>) -> Self {
         let binary = tokio::task::spawn_blocking(binaries).await.unwrap().join(name);
         let api = RuntimeApi::start().await;
         let process = Command::new(binary)
@@ -85,15 +85,24 @@ impl Sandbox {
     }
 
     /// The answer to an event, as API Gateway gets it.
-    async fn invoke(&mut self, event: &Event) -> Value {
+    pub async fn invoke(&mut self, event: &Event) -> Value {
         tokio::select! {
             answer = timeout(PATIENCE, self.api.invoke(event.value())) => answer.unwrap(),
             ended = self.process.wait() => panic!("{} ended: {ended:?}", event.function),
         }
     }
 
+    /// The answer to an event that the process may not survive.
+    pub async fn last_invoke(&self, event: &Event) -> Value {
+        timeout(PATIENCE, self.api.invoke(event.value())).await.unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id().unwrap()
+    }
+
     /// What it has written when it has ended by itself.
-    async fn end(self) -> Output {
+    pub async fn end(self) -> Output {
         timeout(PATIENCE, self.process.wait_with_output()).await.unwrap().unwrap()
     }
 
@@ -133,9 +142,11 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
         (201, by_kari("create-conversation").json(message)),
         (201, by_kari("create-lead")),
         (204, by_kari("delete-lead").id(lead(12))),
+        (200, by_kari("export-leads")),
         (202, event("form-webhook").path("dealership_id", TESLA_OSLO.id)),
         (200, by_kari("get-lead").id(lead(1))),
         (200, event("health")),
+        (200, by_kari("import-leads")),
         (200, by_kari("list-conversations").id(lead(1))),
         (200, by_kari("list-duplicates").id(lead(1))),
         (200, by_kari("list-leads")),

@@ -10,12 +10,13 @@ use shared::db::{Login, connect_as_owner};
 use uuid::Uuid;
 
 use crate::clerk_webhook::delivery;
+use crate::import_leads;
 use crate::support::proxy::Proxy;
 use crate::support::{ENDPOINTS, Event, World, event, kari, lead, merge_id, nina, session_token, submission};
 
 /// Each route's requests and their flushes once its sandbox is warm. One is the goal; a second one waits for a
 /// result of the first.
-const FLUSHES: [(&str, usize); 24] = [
+const FLUSHES: [(&str, usize); 28] = [
     ("clerk-webhook", 2),
     ("clerk-webhook, delivered again", 2),
     ("create-conversation", 1),
@@ -25,9 +26,15 @@ const FLUSHES: [(&str, usize); 24] = [
     ("create-lead, with a key", 1),
     ("create-lead, with the same key", 2),
     ("delete-lead", 1),
+    // The second ends the transaction, for whose last row the first had to wait.
+    ("export-leads", 2),
+    // The second files what the first has stored for certain.
     ("form-webhook", 2),
     ("get-lead", 1),
     ("health", 1),
+    ("import-leads", 1),
+    ("import-leads, commit", 1),
+    ("import-leads, commit again", 1),
     ("list-conversations", 1),
     ("list-duplicates", 1),
     ("list-leads", 1),
@@ -56,6 +63,7 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
     let merge =
         |other: Uuid| about("merge-lead").json(json!({"lead_id": other})).header("idempotency-key", &key);
     let new = by_kari("create-lead").header("idempotency-key", &key);
+    let import = import_leads::commit(by_kari("import-leads")).header("idempotency-key", &key);
     vec![
         ("clerk-webhook", clerk.clone()),
         ("clerk-webhook, delivered again", clerk),
@@ -65,7 +73,11 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
         ("create-lead", new.clone().without_header("idempotency-key")),
         ("create-lead, with a key", new.clone()),
         ("create-lead, with the same key", new),
+        ("export-leads", by_kari("export-leads")),
         ("get-lead", about("get-lead")),
+        ("import-leads", by_kari("import-leads")),
+        ("import-leads, commit", import.clone()),
+        ("import-leads, commit again", import),
         ("list-conversations", about("list-conversations")),
         ("list-duplicates", about("list-duplicates")),
         ("list-leads", by_kari("list-leads")),
@@ -156,6 +168,13 @@ async fn a_refused_request_never_reaches_the_database() {
         (403, event("delete-lead").by(&nina)),
         (403, event("merge-lead").by(&nina)),
         (403, event("undo-merge").by(&nina)),
+        (403, event("export-leads").by(&nina)),
+        (403, event("import-leads").by(&nina)),
+        (400, event("export-leads").by(&kari).query("limit=5")),
+        (409, event("import-leads").by(&kari).query("commit=another")),
+        (413, event("import-leads").by(&kari).body(&"a".repeat(4 * 1024 * 1024 + 1))),
+        (415, event("import-leads").by(&kari).header("content-type", "application/json")),
+        (422, event("import-leads").by(&kari).body("Farge\nrød\n")),
         (400, event("list-leads/bad-cursor").by(&kari)),
         (400, event("list-leads/bad-limit").by(&kari)),
         (400, event("list-leads/unknown-parameter").by(&kari)),

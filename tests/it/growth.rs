@@ -7,6 +7,7 @@ use shared::page::Cursor;
 use uuid::Uuid;
 
 use crate::clerk_reconcile::Bench;
+use crate::import_leads;
 use crate::support::{Event, World, event, token};
 
 /// Leads of each dealership, beside a thousand that are all alike; eighteen thousand in all.
@@ -113,10 +114,16 @@ async fn a_page_reads_what_it_shows() {
             "?{query}: {scans} sequential scans, {rows} rows of {LEADS}"
         );
     }
+    for query in ["status=contacted", "q=etternavn1999", "updated_since=2100-01-01T00:00:00Z"] {
+        let (scans, rows) = cost(&world, event("export-leads").query(query).by(&manager)).await;
+        assert!(scans == 0 && rows <= MOST_ROWS, "a file of ?{query}: {scans} sequential scans, {rows} rows");
+    }
     let others = [
         event("form-webhook").path("dealership_id", TESLA_OSLO.id),
         event("list-submissions").query("").by(&manager),
         event("list-submissions").query("verdict=spam").by(&manager),
+        event("import-leads").by(&manager),
+        import_leads::commit(event("import-leads").by(&manager)),
         event("list-leads").query("").by(&nina(&TESLA_OSLO)),
         event("get-lead").id(one).by(&manager),
         event("list-duplicates").id(one).by(&manager),

@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lambda_http::{Request, request};
 use serde_json::{Value, json};
 
@@ -84,6 +86,13 @@ impl Event {
     pub fn body(mut self, body: &str) -> Self {
         self.json["body"] = json!(body);
         self.json["isBase64Encoded"] = json!(false);
+        self
+    }
+
+    /// With a body that API Gateway takes for binary.
+    pub fn bytes(mut self, body: &[u8]) -> Self {
+        self.json["body"] = json!(STANDARD.encode(body));
+        self.json["isBase64Encoded"] = json!(true);
         self
     }
 

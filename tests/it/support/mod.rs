@@ -51,8 +51,9 @@ pub struct World {
 pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Null when there is no body.
+    /// Null when there is no body, or one that is not JSON.
     pub json: Value,
+    pub body: Vec<u8>,
 }
 
 impl World {
@@ -246,8 +247,10 @@ pub fn cases(usual: u32) -> Config {
 impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
-        let json = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-        Self { status: parts.status.as_u16(), headers: parts.headers, json }
+        let content_type = parts.headers.get("content-type").map(|value| value.to_str().unwrap());
+        let is_json = !body.is_empty() && content_type.is_none_or(|value| value.contains("json"));
+        let json = if is_json { serde_json::from_slice(&body).unwrap() } else { Value::Null };
+        Self { status: parts.status.as_u16(), headers: parts.headers, json, body: body.to_vec() }
     }
 }
 

@@ -78,9 +78,14 @@ impl State {
         match (head.method, &path[2..]) {
             (Method::GET, ["runtime", "invocation", "next"]) => self.next().await,
             (Method::POST, ["runtime", "invocation", id, "response" | "error"]) => {
-                let body = body.collect().await.unwrap().to_bytes();
-                let answer = self.under_way.lock().await.remove(*id).unwrap();
-                answer.send(serde_json::from_slice(&body).unwrap()).unwrap();
+                let is_stream = head.headers.get("lambda-runtime-function-response-mode").is_some();
+                let (body, is_whole) = gathered(body).await;
+                let answer = if is_stream {
+                    streamed(&body, is_whole)
+                } else {
+                    serde_json::from_slice(&body).unwrap()
+                };
+                self.under_way.lock().await.remove(*id).unwrap().send(answer).unwrap();
                 accepted()
             }
             // Whoever wants to be told of SIGTERM registers as an extension, and waits for events that never come.
@@ -112,6 +117,25 @@ impl State {
         self.under_way.lock().await.insert(id, answer);
         response
     }
+}
+
+/// What came, and whether it came to its end.
+async fn gathered(mut body: Incoming) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return (bytes, false) };
+        bytes.extend(frame.into_data().unwrap_or_default());
+    }
+    (bytes, true)
+}
+
+/// A streamed answer as a caller gets it: a prelude in JSON, eight NULs, the body.
+fn streamed(bytes: &[u8], is_whole: bool) -> Value {
+    let end = bytes.windows(8).position(|eight| eight == [0; 8]).unwrap();
+    let mut answer: Value = serde_json::from_slice(&bytes[..end]).unwrap();
+    answer["body"] = String::from_utf8_lossy(&bytes[end + 8..]).into();
+    answer["isWhole"] = is_whole.into();
+    answer
 }
 
 fn accepted() -> Response<Full<Bytes>> {
