@@ -107,7 +107,7 @@ impl Sandbox {
     }
 
     /// The same after the signal that Lambda sends before it takes the sandbox away.
-    async fn terminate(self) -> Output {
+    pub async fn terminate(self) -> Output {
         let pid = self.process.id().unwrap().to_string();
         // The shell's own `kill`: the standard library has none for this signal.
         let sent = Command::new("sh").args(["-c", "kill -TERM $0", &pid]).status().await.unwrap();

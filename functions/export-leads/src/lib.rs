@@ -40,7 +40,8 @@ const COLUMNS: [&str; 17] = [
     "marketing_consent",
 ];
 
-/// The columns as text, newest lead first.
+/// The columns as text, newest lead first; the order is by the table's columns, which have an index, and not by the
+/// texts of the same name.
 const ROWS: &str = concat!(
     r#"declare streamed no scroll cursor for
        select id::text,
@@ -52,7 +53,7 @@ const ROWS: &str = concat!(
               consent ->> 'marketing'
          from leads where "#,
     lead_conditions!(),
-    " order by created_at desc, id desc"
+    " order by leads.created_at desc, leads.id desc"
 );
 
 /// The file: UTF-8 with a byte order mark, RFC 4180, and no cell that a spreadsheet would compute.

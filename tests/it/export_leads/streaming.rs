@@ -18,7 +18,7 @@ const FILL: &str = "
     insert into leads (dealership_id, source, first_name, last_name, email, phone, phone_e164, message)
     select $1, 'website', 'Fornavn' || i, 'Etternavn' || i, 'kunde' || i || '@example.no', '+47 4' || lpad(i::text, 7, '0'),
            '+474' || lpad(i::text, 7, '0'), 'Hei, er den ledig? Jeg kan komme hvilken dag som helst etter klokka fire.'
-      from generate_series(1, $2::bigint) i";
+      from (select generate_series(1, $2::bigint) i) each";
 
 async fn fill(world: &World, leads: i64) {
     let owner = world.owner().await;
@@ -45,6 +45,10 @@ async fn a_hundred_thousand_leads_take_no_more_memory_than_twelve() {
     fill(&world, LEADS).await;
     let many = sandbox.invoke(&event("export-leads").by(&kari())).await;
     let after = peak(sandbox.pid());
+    // Nor does it take PostgreSQL's: leads that come in an index's order are not sorted into files first.
+    sandbox.terminate().await;
+    let sorted = "select temp_files from pg_stat_database where datname = current_database()";
+    assert_eq!(world.count(sorted).await, 0);
     let lines = |answer: &serde_json::Value| answer["body"].as_str().unwrap().matches("\r\n").count();
     assert_eq!((lines(&few), lines(&many)), (13, 13 + LEADS as usize));
     assert_eq!((&few["isWhole"], &many["isWhole"]), (&true.into(), &true.into()));

@@ -1,5 +1,6 @@
 //! No customer twice.
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -7,6 +8,10 @@ use tokio::task::JoinSet;
 use super::{commit, file, import, leads, preview, refusal, statuses};
 use crate::support::{World, event, kari, lead, ola};
 
+/// Imports that arrive at once.
+const COPIES: usize = 8;
+/// They all wait by then, before the first of them gives up.
+const DEADLINE: Duration = Duration::from_secs(2);
 /// A row with an address, one with a number, one with neither.
 const FILE: &str = "Navn;E-post;Telefon\nKari;kari.ny@example.no;\nOla;;912 34 506\nSiri;;\n";
 
@@ -90,21 +95,30 @@ async fn rows_with_neither_address_nor_number_are_one_when_they_say_the_same() {
     assert_eq!(repeats(&report), [(3, &json!(2))]);
 }
 
+/// All of them are held at the door until the last has come, so that they really meet.
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_that_arrive_at_once_make_no_lead_twice() {
-    let world = Arc::new(World::seeded().await.with_concurrency(8));
+    let world = Arc::new(World::seeded().await.with_concurrency(COPIES));
+    let door = world.owner().await;
+    door.batch_execute("begin; lock table leads in share mode").await.unwrap();
     let mut copies = JoinSet::new();
-    for n in 0..16 {
+    for n in 0..COPIES {
         let world = world.clone();
-        // Of two people, and of another file that has the same customers among others.
+        // Of two people, and of other files that have the same customers among others.
         let text = if n % 4 == 0 { format!("{FILE}Anne;anne{n}@example.no;\n") } else { FILE.to_owned() };
         let token = if n % 2 == 0 { kari() } else { ola() };
         copies.spawn(async move {
             world.send(commit(file(text)).by(&token)).await.expect(200).json["created"].as_u64().unwrap()
         });
     }
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let deadline = Instant::now() + DEADLINE;
+    while world.count(waiting).await < COPIES as i64 {
+        assert!(Instant::now() < deadline, "they do not all wait");
+    }
+    door.batch_execute("commit").await.unwrap();
     let made: u64 = copies.join_all().await.into_iter().sum();
-    assert_eq!((made, leads(&world).await), (7, 27));
+    assert_eq!((made, leads(&world).await), (5, 25));
 }
 
 #[tokio::test]
