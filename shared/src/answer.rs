@@ -32,6 +32,13 @@ impl Answer {
         Self::json(StatusCode::OK, body)
     }
 
+    /// 200 with text of another kind than JSON.
+    #[must_use]
+    pub fn text(content_type: &str, body: String) -> Self {
+        let answer = Self { body: Some(body), ..Self::empty(StatusCode::OK) };
+        answer.header(header::CONTENT_TYPE, content_type.to_owned())
+    }
+
     /// 201 with the new resource and where it is.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::error::FieldError;
+pub use crate::error::FieldError;
 
 /// The invalid fields met so far.
 #[derive(Debug, Default)]
@@ -181,6 +181,22 @@ impl<T> Patch<T> {
     /// The new value, if the patch has one.
     pub fn value(&self) -> Option<&T> {
         if let Self::Value(value) = self { Some(value) } else { None }
+    }
+
+    /// The same, taken out of the patch.
+    pub fn into_value(self) -> Option<T> {
+        if let Self::Value(value) = self { Some(value) } else { None }
+    }
+}
+
+/// For a field that always has a value, by `#[deserr(try_from(Patch<..>) = not_null -> Invalid)]`.
+///
+/// # Errors
+/// When the patch would clear it.
+pub fn not_null<T>(patch: Patch<T>) -> Result<Patch<T>, Invalid> {
+    match patch {
+        Patch::Null => Err(Invalid::because("cannot be cleared")),
+        patch => Ok(patch),
     }
 }
 

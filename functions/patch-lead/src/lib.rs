@@ -1,6 +1,6 @@
 //! `PATCH /api/v1/leads/{id}`: changes a lead by JSON Merge Patch (RFC 7396).
 use shared::domain::{Attribution, Consent, Email, Lead, Phone, Source, Status};
-use shared::fields::{Id, Invalid, Patch, Text};
+use shared::fields::{Id, Invalid, Patch, Text, not_null};
 use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, merge_patch, select_lead};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ pub const ROUTE: Route = Route {
 };
 
 merge_patch! {
-    /// What is absent stays, null clears.
+    /// What is absent stays, null clears. A lead always has a source and a status.
     struct LeadPatch {
         #[deserr(try_from(Patch<Source>) = not_null -> Invalid)]
         source: Source,
@@ -77,12 +77,4 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     }
     let lead = Lead::try_from(row)?;
     Ok(Answer::ok(&lead)?.etag(lead.version))
-}
-
-/// A lead always has a source and a status.
-fn not_null<T>(patch: Patch<T>) -> Result<Patch<T>, Invalid> {
-    match patch {
-        Patch::Null => Err(Invalid::because("cannot be cleared")),
-        patch => Ok(patch),
-    }
 }

@@ -59,9 +59,15 @@ impl From<MappedTo> for &'static str {
 
 /// What the fields of one dealership's form mean, beside the names that are understood anyway, as in
 /// `{"Reg.nr.": "vehicle_of_interest", "Nyhetsbrev": "marketing_consent", "side": "ignored"}`. Names are compared
-/// without regard to case.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Mapping(BTreeMap<String, MappedTo>);
+/// without regard to case. As a merge patch, `Mapping<Patch<MappedTo>>`, it changes the names it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mapping<To = MappedTo>(BTreeMap<String, To>);
+
+impl Default for Mapping {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
 
 impl Mapping {
     fn meaning(&self, name: &str) -> Option<MappedTo> {
@@ -78,7 +84,7 @@ impl Mapping {
 }
 
 /// By hand, for deserr's own maps forget what was wrong in them.
-impl Deserr<FieldErrors> for Mapping {
+impl<To: Deserr<FieldErrors>> Deserr<FieldErrors> for Mapping<To> {
     fn deserialize_from_value<V: IntoValue>(
         value: deserr::Value<V>,
         at: ValuePointerRef<'_>,
@@ -96,7 +102,7 @@ impl Deserr<FieldErrors> for Mapping {
                 let limit = format!("must have a name of at most {MAX_MAPPED_CHARS} characters");
                 errors.0.extend(FieldErrors::at(at, "invalid", limit).0);
             }
-            match MappedTo::deserialize_from_value(to.into_value(), at) {
+            match To::deserialize_from_value(to.into_value(), at) {
                 Ok(to) => {
                     mapped.insert(plain(&name), to);
                 }
