@@ -695,7 +695,9 @@ create table form_mappings (
     constraint form_mappings_dealership_fkey foreign key (dealership_id) references dealerships (id) on delete cascade,
     constraint form_mappings_created_by_fkey foreign key (dealership_id, created_by) references memberships (dealership_id, user_id),
     constraint form_mappings_version_check check (version > 0),
-    constraint form_mappings_fields_check check (jsonb_typeof(fields) = 'object')
+    constraint form_mappings_fields_check check (jsonb_typeof(fields) = 'object'),
+    constraint form_mappings_names_check
+        check (jsonb_array_length(jsonb_path_query_array(fields, '$.keyvalue()', '{}', true)) <= 100)
 );
 
 create table submissions (

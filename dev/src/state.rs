@@ -12,12 +12,16 @@ use shared::db::Login;
 use uuid::Uuid;
 
 use crate::clerk::backend::SECRET_KEY;
+use crate::environment;
 
 /// The database of the local stack.
 pub const DATABASE: &str = "norvalt";
 
 /// The origin of the front end that local tokens are for.
 pub const ORIGIN: &str = "http://localhost:3000";
+
+/// Cloudflare's captcha, for whoever has a widget: as in our own environment.
+const TURNSTILE: [&str; 3] = ["TURNSTILE_SITE_KEY", "TURNSTILE_SECRET_KEY", "TURNSTILE_URL"];
 
 /// The folder of the state, the cluster and the logs.
 #[must_use]
@@ -123,7 +127,9 @@ impl State {
             ("FORM_SECRETS", self.form_secret.clone()),
             ("CLERK_API_URL", self.clerk_issuer()),
             ("CLERK_SECRET_KEY", SECRET_KEY.to_owned()),
+            ("FORM_URL", format!("http://127.0.0.1:{}", self.port)),
         ];
+        variables.extend(TURNSTILE.into_iter().filter_map(|name| Some((name, environment::text(name)?))));
         variables.extend(Login::ALL.map(|login| (login.setting(), self.login_url(login))));
         variables
     }

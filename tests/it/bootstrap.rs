@@ -143,7 +143,11 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
         (201, by_kari("create-lead")),
         (204, by_kari("delete-lead").id(lead(12))),
         (200, by_kari("export-leads")),
+        (204, event("form-preflight").path("dealership_id", TESLA_OSLO.id)),
+        (200, event("form-script").path("dealership_id", TESLA_OSLO.id)),
         (202, event("form-webhook").path("dealership_id", TESLA_OSLO.id)),
+        (200, by_kari("get-dealership")),
+        (200, by_kari("get-form-snippet")),
         (200, by_kari("get-lead").id(lead(1))),
         (200, event("health")),
         (200, by_kari("import-leads")),
@@ -153,6 +157,7 @@ fn requests() -> HashMap<&'static str, (u16, Event)> {
         (200, by_kari("list-submissions")),
         (200, by_kari("me")),
         (201, by_kari("merge-lead")),
+        (200, by_kari("patch-dealership")),
         (200, by_kari("patch-lead").id(lead(1))),
         (200, by_kari("reject-submission").id(submission(2))),
         (200, by_kari("release-submission").id(submission(1))),
@@ -213,7 +218,7 @@ async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal
         // The same sandbox takes the next event, too.
         let nobody = event.clone().header("authorization", "Bearer x").header("svix-signature", "v1,");
         let refused = sandbox.invoke(&nobody).await;
-        let open = matches!(name, "health" | "form-webhook");
+        let open = matches!(name, "health" | "form-preflight" | "form-script" | "form-webhook");
         assert_eq!(refused["statusCode"], if open { status } else { 401 }, "{name}: {refused}");
 
         let output = sandbox.terminate().await;
@@ -297,6 +302,8 @@ async fn a_missing_setting_is_named_and_nothing_starts() {
     needed.extend([("get-lead", "CLERK_ISSUER"), ("get-lead", "CLERK_AUTHORIZED_PARTIES")]);
     needed.extend(SCHEDULES.map(|schedule| (schedule.name, schedule.login.setting())));
     needed.extend([("clerk-webhook", "CLERK_WEBHOOK_SECRETS"), ("clerk-reconcile", "CLERK_SECRET_KEY")]);
+    needed.push(("clerk-webhook", "CLERK_WEBHOOK_SECRETS"));
+    needed.extend([("form-script", "FORM_SECRETS"), ("get-form-snippet", "FORM_URL")]);
     for (name, missing) in needed {
         let mut settings = all.clone();
         settings.remove(missing).unwrap();

@@ -16,7 +16,7 @@ use crate::support::{ENDPOINTS, Event, World, event, kari, lead, merge_id, nina,
 
 /// Each route's requests and their flushes once its sandbox is warm. One is the goal; a second one waits for a
 /// result of the first.
-const FLUSHES: [(&str, usize); 28] = [
+const FLUSHES: [(&str, usize); 33] = [
     ("clerk-webhook", 2),
     ("clerk-webhook, delivered again", 2),
     ("create-conversation", 1),
@@ -28,8 +28,12 @@ const FLUSHES: [(&str, usize); 28] = [
     ("delete-lead", 1),
     // The second ends the transaction, for whose last row the first had to wait.
     ("export-leads", 2),
+    ("form-preflight", 1),
+    ("form-script", 1),
     // The second files what the first has stored for certain.
     ("form-webhook", 2),
+    ("get-dealership", 1),
+    ("get-form-snippet", 1),
     ("get-lead", 1),
     ("health", 1),
     ("import-leads", 1),
@@ -43,6 +47,7 @@ const FLUSHES: [(&str, usize); 28] = [
     ("merge-lead", 1),
     ("merge-lead, with a key", 1),
     ("merge-lead, with the same key", 2),
+    ("patch-dealership", 1),
     ("patch-lead", 1),
     ("reject-submission", 1),
     ("release-submission", 2),
@@ -91,7 +96,12 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
         ("undo-merge", by_kari("undo-merge").id(merge_id(n))),
         ("patch-lead", about("patch-lead")),
         ("delete-lead", about("delete-lead")),
+        ("form-preflight", event("form-preflight").path("dealership_id", TESLA_OSLO.id)),
+        ("form-script", event("form-script").path("dealership_id", TESLA_OSLO.id)),
         ("form-webhook", event("form-webhook").path("dealership_id", TESLA_OSLO.id)),
+        ("get-dealership", by_kari("get-dealership")),
+        ("get-form-snippet", by_kari("get-form-snippet")),
+        ("patch-dealership", by_kari("patch-dealership")),
         ("health", event("health")),
     ]
 }
@@ -188,6 +198,15 @@ async fn a_refused_request_never_reaches_the_database() {
         (422, event("patch-lead/bad-email").by(&kari)),
         (422, event("create-conversation/unknown-channel").by(&kari)),
         (415, form("form-webhook/unknown-type")),
+        (400, event("form-preflight").path("dealership_id", "tesla-oslo")),
+        (400, event("form-script").path("dealership_id", "tesla-oslo")),
+        (401, event("get-dealership")),
+        (403, event("get-dealership").by(&nina)),
+        (403, event("get-form-snippet").by(&nina)),
+        (400, event("get-form-snippet").by(&kari).query("lang=sv")),
+        (403, event("patch-dealership").by(&nina)),
+        (422, event("patch-dealership/three-bad-origins").by(&kari)),
+        (422, event("patch-dealership/captcha").by(&kari)),
     ];
     for (status, event) in refused {
         watched.world.send(event).await.expect(status);

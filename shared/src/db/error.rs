@@ -117,6 +117,11 @@ fn for_constraint(name: &str) -> Option<ApiError> {
         "leads_contact_check" => field("email", "give a name, an e-mail, a phone number or a company"),
         "leads_assigned_to_fkey" => field("assigned_to", "is not a member of this dealership"),
         "leads_vehicle_fkey" => field("vehicle_id", "is not a vehicle of this dealership"),
+        "form_mappings_pkey" => ApiError::conflict(
+            "settings_changed",
+            "Somebody else changed the mapping just now: get it and try again.",
+        ),
+        "form_mappings_names_check" => field("form.mapping.fields", "must have at most 100 names"),
         "conversations_author_check" => {
             field("author_kind", "an inbound message is the customer's, an outbound one is not")
         }

@@ -21,6 +21,18 @@ pub const FORM_SECRET: &str = "the secret of the tests' forms";
 static FORM: LazyLock<form_webhook::Config> =
     LazyLock::new(|| form_webhook::Config { keys: TokenKeys::parse(FORM_SECRET).unwrap(), captcha: None });
 
+static FORM_SCRIPT: LazyLock<form_script::Config> =
+    LazyLock::new(|| form_script::Config { keys: TokenKeys::parse(FORM_SECRET).unwrap(), captcha: None });
+
+/// Where the public forms live.
+pub const FORM_URL: &str = "https://forms.norvalt.test";
+
+static SNIPPET: LazyLock<get_form_snippet::Config> =
+    LazyLock::new(|| get_form_snippet::Config { form_url: FORM_URL.to_owned() });
+
+/// Without a captcha.
+static DEALERSHIP: patch_dealership::Config = patch_dealership::Config { has_captcha: false };
+
 type Respond = for<'a> fn(&'a App, Request) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
 
 pub struct Endpoint {
@@ -37,23 +49,19 @@ macro_rules! endpoints {
     };
 }
 
-const CLERK_WEBHOOK: Endpoint = Endpoint {
-    route: &clerk_webhook::ROUTE,
-    respond: |app, request| {
-        Box::pin(async {
-            app.respond(request, async |ctx| clerk_webhook::handle(ctx, &CLERK).await).await.unwrap()
-        })
-    },
-};
-
-const FORM_WEBHOOK: Endpoint = Endpoint {
-    route: &form_webhook::ROUTE,
-    respond: |app, request| {
-        Box::pin(async {
-            app.respond(request, async |ctx| form_webhook::handle(ctx, &FORM).await).await.unwrap()
-        })
-    },
-};
+/// With what the function reads once at its start.
+macro_rules! configured {
+    ($function:ident, $config:expr) => {
+        Endpoint {
+            route: &$function::ROUTE,
+            respond: |app, request| {
+                Box::pin(async {
+                    app.respond(request, async |ctx| $function::handle(ctx, $config).await).await.unwrap()
+                })
+            },
+        }
+    };
+}
 
 /// A file, gathered; one that breaks is half a file, which no test may take for one.
 const EXPORT_LEADS: Endpoint = Endpoint {
@@ -72,6 +80,8 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         create_conversation,
         create_lead,
         delete_lead,
+        form_preflight,
+        get_dealership,
         get_lead,
         health,
         import_leads,
@@ -87,7 +97,14 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         undo_merge,
     ]
     .into();
-    all.extend([CLERK_WEBHOOK, EXPORT_LEADS, FORM_WEBHOOK]);
+    all.extend([
+        EXPORT_LEADS,
+        configured!(clerk_webhook, &CLERK),
+        configured!(form_script, &FORM_SCRIPT),
+        configured!(form_webhook, &FORM),
+        configured!(get_form_snippet, &SNIPPET),
+        configured!(patch_dealership, &DEALERSHIP),
+    ]);
     all.sort_by_key(|endpoint| endpoint.route.name);
     all
 });

@@ -26,7 +26,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-pub use endpoints::{ENDPOINTS, Endpoint, FORM_SECRET, SCHEDULES, WEBHOOK_SECRET, endpoint};
+pub use endpoints::{ENDPOINTS, Endpoint, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint};
 pub use event::{Event, event, event_files};
 
 pub const ISSUER: &str = "https://clerk.norvalt.test";
@@ -51,7 +51,7 @@ pub struct World {
 pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Null when there is no body, or one that is not JSON.
+    /// Null when there is no body; text when it is not JSON.
     pub json: Value,
     pub body: Vec<u8>,
 }
@@ -109,6 +109,7 @@ impl World {
             ("CLERK_AUTHORIZED_PARTIES".to_owned(), ORIGIN.to_owned()),
             ("CLERK_WEBHOOK_SECRETS".to_owned(), WEBHOOK_SECRET.to_owned()),
             ("FORM_SECRETS".to_owned(), FORM_SECRET.to_owned()),
+            ("FORM_URL".to_owned(), FORM_URL.to_owned()),
             ("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), self.concurrency.to_string()),
         ];
         variables.extend(Login::ALL.map(|login| (login.setting().to_owned(), self.url(login))));
@@ -248,8 +249,12 @@ impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
         let content_type = parts.headers.get("content-type").map(|value| value.to_str().unwrap());
-        let is_json = !body.is_empty() && content_type.is_none_or(|value| value.contains("json"));
-        let json = if is_json { serde_json::from_slice(&body).unwrap() } else { Value::Null };
+        let is_json = content_type.is_none_or(|value| value.contains("json"));
+        let json = match &body[..] {
+            [] => Value::Null,
+            body if is_json => serde_json::from_slice(body).unwrap(),
+            body => String::from_utf8_lossy(body).into(),
+        };
         Self { status: parts.status.as_u16(), headers: parts.headers, json, body: body.to_vec() }
     }
 }

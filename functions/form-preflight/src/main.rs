@@ -1,0 +1,9 @@
+//! `OPTIONS /webhooks/form/{dealership_id}`: starts the sandbox; what the endpoint does is in `lib.rs`.
+use form_preflight::{ROUTE, handle};
+use shared::{App, Error, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let app = App::start(&ROUTE).await?;
+    run(service_fn(|request| app.respond(request, handle))).await
+}

@@ -1,0 +1,9 @@
+//! `GET /api/v1/dealership`: starts the sandbox; what the endpoint does is in `lib.rs`.
+use get_dealership::{ROUTE, handle};
+use shared::{App, Error, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let app = App::start(&ROUTE).await?;
+    run(service_fn(|request| app.respond(request, handle))).await
+}
