@@ -332,8 +332,12 @@ try {
   browser = await startBrowser();
   for (const [name, test] of Object.entries(tests)) {
     const started = Date.now();
-    await test({ browser, site, gateway });
-    console.log(`ok ${((Date.now() - started) / 1000).toFixed(1)} s  ${name}`);
+    const failure = await test({ browser, site, gateway }).catch((error) => error);
+    console.log(`${failure ? "FAILED" : "ok"} ${((Date.now() - started) / 1000).toFixed(1)} s  ${name}`);
+    if (failure) {
+      console.log(failure);
+      process.exitCode = 1;
+    }
   }
 } finally {
   await browser?.close();
