@@ -280,7 +280,9 @@ async fn a_run_waits_for_a_webhook_about_the_same_person() {
     let removed = async {
         while !done.load(std::sync::atomic::Ordering::SeqCst)
             && watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0
-        {}
+        {
+            tokio::task::yield_now().await;
+        }
         removal.commit().await.unwrap();
     };
     tokio::join!(run, removed);
