@@ -91,9 +91,13 @@ impl Answer {
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
+        let is_json = self.body.is_some();
         let mut response = Response::new(self.body.map_or(Body::Empty, Body::from));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if is_json {
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+        }
         for (name, value) in self.headers {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 response.headers_mut().insert(name, value);

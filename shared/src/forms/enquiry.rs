@@ -41,9 +41,16 @@ impl MappedTo {
         match value.as_str() {
             "marketing_consent" => Ok(Self::MarketingConsent),
             "ignored" => Ok(Self::Ignored),
-            "source" => Err(Invalid::because("is always website")),
-            _ => LeadField::parse(value).map(Self::Field),
+            // A form's leads are always the web site's.
+            "source" => Err(Self::unknown()),
+            _ => LeadField::parse(value).map(Self::Field).map_err(|_| Self::unknown()),
         }
+    }
+
+    fn unknown() -> Invalid {
+        let fields = LeadField::NAMES.iter().filter(|name| **name != LeadField::Source.as_str());
+        let names: Vec<&str> = fields.copied().chain(["marketing_consent", "ignored"]).collect();
+        Invalid::because(format!("must be one of {}", names.join(", ")))
     }
 }
 
