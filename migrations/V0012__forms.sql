@@ -180,7 +180,8 @@ $$;
 
 -- Stores what a form sent, as it came, and judges it: spam by the signs found in it, held where something is odd or
 -- the caps are reached, else accepted. What was said within the last five minutes is the same submission, and so is
--- what comes with the same key. Only an address that floods is turned away, and nothing of it is stored.
+-- what comes with the same key; the better of the two verdicts counts, for a person whose captcha had run out tries
+-- again. Only an address that floods is turned away, and nothing of it is stored.
 -- The outcome is stored, repeated, key_reused or flood.
 create function scope.receive_submission(
     sent_type text, sent_headers jsonb, sent_body bytea, hash bytea, sender bytea, repeat_key text,
@@ -193,6 +194,7 @@ declare
     here constant uuid := scope.dealership_id();
     -- Submissions of one address in ten minutes.
     flood constant integer := 100;
+    verdicts constant text[] := array['accepted', 'held', 'spam'];
     dealership public.dealerships;
     same record;
     by_sender bigint;
@@ -204,32 +206,10 @@ begin
     select m.version, m.fields into mapping_version, mapping from public.form_mappings m
      where m.dealership_id = here order by m.version desc limit 1;
 
-    -- A copy of the same instant waits here for the first one's commit.
-    perform pg_advisory_xact_lock(hashtextextended(here::text || encode(hash, 'hex'), 1));
-    select s.id, s.content_hash into same from public.submissions s
-     where s.dealership_id = here and s.idempotency_key = repeat_key;
-    if not found then
-        select s.id, s.content_hash into same from public.submissions s
-         where s.dealership_id = here and s.content_hash = hash and s.received_at > now() - interval '5 minutes'
-         order by s.received_at desc limit 1;
-    end if;
-    if found then
-        outcome := case when same.content_hash = hash then 'repeated' else 'key_reused' end;
-        receipt_id := same.id;
-        return next;
-        return;
-    end if;
-
     select count(*) into by_sender
       from (select from public.submissions s
              where s.dealership_id = here and s.address_hash = sender and s.received_at > now() - interval '10 minutes'
              limit flood) recent;
-    if by_sender >= flood then
-        outcome := 'flood';
-        return next;
-        return;
-    end if;
-
     if captcha = 'failed' then
         spam_signs := array_append(spam_signs, 'captcha_failed');
     elsif captcha = 'passed' and dealership.form_origins <> '{}' and not exists (
@@ -252,6 +232,30 @@ begin
         oddities := array_append(oddities, 'hourly_cap');
     end if;
     judged := case when spam_signs <> '{}' then 'spam' when oddities <> '{}' then 'held' else 'accepted' end;
+
+    -- A copy of the same instant waits here for the first one's commit.
+    perform pg_advisory_xact_lock(hashtextextended(here::text || encode(hash, 'hex'), 1));
+    select s.id, s.content_hash into same from public.submissions s
+     where s.dealership_id = here and s.idempotency_key = repeat_key;
+    if not found then
+        select s.id, s.content_hash into same from public.submissions s
+         where s.dealership_id = here and s.content_hash = hash and s.received_at > now() - interval '5 minutes'
+         order by s.received_at desc limit 1;
+    end if;
+    if found then
+        outcome := case when same.content_hash = hash then 'repeated' else 'key_reused' end;
+        receipt_id := same.id;
+        update public.submissions s set verdict = judged, reasons = spam_signs || oddities
+         where outcome = 'repeated' and s.dealership_id = here and s.id = same.id and s.reviewed_by is null
+           and s.filed_at is null and array_position(verdicts, judged) < array_position(verdicts, s.verdict)
+           and not s.reasons && array['no_contact', 'not_filed'];
+        return next;
+        return;
+    elsif by_sender >= flood then
+        outcome := 'flood';
+        return next;
+        return;
+    end if;
 
     insert into public.submissions (content_type, headers, body, content_hash, address_hash, idempotency_key, verdict, reasons)
     values (sent_type, sent_headers, sent_body, hash, sender, repeat_key, judged, spam_signs || oddities)

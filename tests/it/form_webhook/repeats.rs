@@ -50,6 +50,35 @@ async fn a_double_submit_is_one_for_five_minutes_whatever_its_encoding() {
     assert_ne!(receipt(world.send(again).await), once);
 }
 
+/// Somebody whose first try was taken for spam, or held, tries again: that must not be lost as a mere repetition.
+#[tokio::test]
+async fn of_two_tries_the_better_verdict_counts_and_the_receipt_is_the_same() {
+    let world = world().await;
+    let attempt = |extra: &str| urlencoded(&format!("email=a%40b.example&message=Hei{extra}"));
+    let once = receipt(world.send(attempt("&_gotcha=x")).await);
+    assert_eq!(verdicts(&world).await, ["spam: honeypot"]);
+    let stale = format!("&_gotcha=&_t={}", super::shown(24 * 60 * 60 + 1));
+    assert_eq!(receipt(world.send(attempt(&stale)).await), once);
+    assert_eq!(
+        (verdicts(&world).await, leads(&world).await.len()),
+        (vec!["held: token_stale".to_owned()], 0)
+    );
+    assert_eq!(receipt(world.send(attempt("")).await), once);
+    assert_eq!((verdicts(&world).await, leads(&world).await.len()), (vec!["accepted".to_owned()], 1));
+    assert_eq!(receipt(world.send(attempt("&_gotcha=x")).await), once);
+    assert_eq!(verdicts(&world).await, ["accepted"], "a bot that copies it does no harm");
+
+    // What a person has decided stays.
+    let rejected = receipt(world.send(fields(json!({ "email": "c@d.example", "_gotcha": "x" }))).await);
+    let review = "update submissions set reviewed_by = (select user_id from memberships limit 1), reviewed_at = now() where id = $1";
+    let member = "with u as (insert into users (clerk_user_id) values ('user_reviewer') returning id)
+                  insert into memberships (dealership_id, user_id, role, role_at) select $1, id, 'admin', now() from u";
+    world.owner().await.execute(member, &[&TESLA_OSLO.id]).await.unwrap();
+    world.owner().await.execute(review, &[&rejected]).await.unwrap();
+    receipt(world.send(fields(json!({ "email": "c@d.example" }))).await);
+    assert_eq!(verdicts(&world).await[1], "spam: honeypot");
+}
+
 #[tokio::test]
 async fn a_key_stands_for_one_body_for_ever() {
     let world = world().await;
