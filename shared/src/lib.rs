@@ -17,6 +17,7 @@
 //! | [`spreadsheet`] | text in cells that a spreadsheet opens |
 //! | [`config`] | settings and secrets |
 //! | [`clerk`] | what Clerk says of organizations, people and memberships, and the rows that follow |
+//! | [`telemetry`] | the log |
 //! | [`clock`] | the time |
 // The macros name this crate as the functions do.
 extern crate self as shared;
@@ -39,7 +40,7 @@ pub mod outbound;
 pub mod page;
 pub mod route;
 pub mod spreadsheet;
-mod telemetry;
+pub mod telemetry;
 
 pub use answer::Answer;
 pub use app::{App, run_streaming};

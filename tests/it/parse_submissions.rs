@@ -82,7 +82,9 @@ async fn a_process_that_is_killed_between_envelope_and_parse_loses_nothing() {
         .batch_execute("update submissions set received_at = received_at - interval '2 minutes'")
         .await
         .unwrap();
-    assert_eq!(file_left(&world).await.changed, 1);
+    let report = file_left(&world).await;
+    assert_eq!(report.changed, 1);
+    assert!((120..180).contains(&report.waiting_seconds), "{report:?}: it has waited for two minutes");
     assert_eq!(
         world
             .count("select count(*) from leads where source = 'website' and email like 'kari.nordmann@%'")

@@ -73,6 +73,9 @@ pub struct Report {
     pub changed: usize,
     /// Those that cannot be read any more; they stay as they are.
     pub unreadable: usize,
+    /// The age of the oldest that was found left, whether or not it could be filed, in seconds; 0 when nothing was, and
+    /// of a replay. An alarm rests on it (`template.yaml`).
+    pub waiting_seconds: i64,
     /// In how many of the changed each field is another.
     pub fields: BTreeMap<String, usize>,
 }
@@ -134,6 +137,10 @@ impl Run<'_> {
             for row in &page {
                 (at, id) = (row.try_get("received_at")?, row.try_get("id")?);
                 self.report.read += 1;
+                if sql == UNFILED {
+                    let age = self.job.now().duration_since(at).as_secs();
+                    self.report.waiting_seconds = self.report.waiting_seconds.max(age);
+                }
                 let Ok(enquiry) = read(row, &mapping).await else {
                     self.report.unreadable += 1;
                     continue;
