@@ -3,9 +3,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use shared::db::{Login, connect_as_owner, migrate};
+use shared::db::{Login, connect_as_owner, migrate, set_passwords};
 
-use crate::logins::set_passwords;
 use crate::postgres::{Binaries, Cluster, Options};
 use crate::seed::{Seeded, seed};
 use crate::state::{DATABASE, Lock, State, folder};
@@ -44,7 +43,7 @@ pub async fn reach() -> Result<(State, Option<Arc<Cluster>>)> {
 pub async fn bring_up_to_date(url: &str, passwords: &[(Login, String)]) -> Result<Vec<String>> {
     let applied = migrate(url).await.context("migrate")?;
     let (mut owner, _) = connect_as_owner(url).await?;
-    set_passwords(&mut owner, passwords).await?;
+    set_passwords(&mut owner, passwords).await.context("set passwords")?;
     Ok(applied)
 }
 

@@ -5,9 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, anyhow};
-use shared::db::{Login, connect_as_owner, migrate};
+use shared::db::{Login, connect_as_owner, migrate, set_passwords};
 
-use crate::logins::set_passwords;
 use crate::postgres::{Binaries, Cluster, Options};
 
 /// The password of every user here; the server listens on this machine only and lives as long as its test process.

@@ -28,6 +28,7 @@ mod list_leads;
 mod list_submissions;
 mod me;
 mod merge_lead;
+mod migrate_database;
 mod migrations;
 mod outage;
 mod parse_submissions;

@@ -36,6 +36,40 @@ async fn two_at_once_wait_for_each_other() {
     assert_eq!(applied, [0, files().len()], "one does all, the other nothing");
 }
 
+/// Where a deployment is rolled back, the migrations of the newer release stay.
+#[tokio::test]
+async fn a_newer_schema_is_left_as_it_is() {
+    let database = test_cluster().await.unwrap().new_database().await.unwrap();
+    let owner = connect_as_owner(&database.owner_url).await.unwrap().0;
+    let newer = "insert into refinery_schema_history select 9999, 'newer', applied_on, '1' from refinery_schema_history limit 1";
+    owner.batch_execute(newer).await.unwrap();
+    assert_eq!(migrate(&database.owner_url).await.unwrap(), [""; 0]);
+    let unknown = "update refinery_schema_history set version = 0 where version = 9999";
+    owner.batch_execute(unknown).await.unwrap();
+    assert!(migrate(&database.owner_url).await.is_err(), "an older one that we do not know is no rollback");
+}
+
+#[tokio::test]
+async fn a_runner_that_gives_up_waits_no_longer() {
+    let database = test_cluster().await.unwrap().new_database().await.unwrap();
+    let owner = connect_as_owner(&database.owner_url).await.unwrap().0;
+    owner.execute("select pg_advisory_lock($1)", &[&0x4e6f_7276_616c_7400_i64]).await.unwrap();
+    let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                    and database = (select oid from pg_database where datname = current_database())";
+    let count = async || owner.query_one(waits, &[]).await.unwrap().get::<_, i64>(0);
+    let until = async |wanted: i64| {
+        while count().await != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        applied = migrate(&database.owner_url) => panic!("it did not wait: {applied:?}"),
+        () = until(1) => {}
+    }
+    let gone = until(0);
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.expect("it still waits");
+}
+
 #[tokio::test]
 async fn the_sum_is_schema_sql() {
     let cluster = test_cluster().await.unwrap();

@@ -4,24 +4,25 @@ use std::fs;
 
 use shared::Login;
 
-use crate::support::{ENDPOINTS, SCHEDULES, event, event_files};
+use crate::support::{DEPLOYMENT, ENDPOINTS, SCHEDULES, event, event_files};
 
-type Names = BTreeSet<String>;
+pub type Names = BTreeSet<String>;
 
 fn routes() -> Names {
     ENDPOINTS.iter().map(|endpoint| endpoint.route.name.to_owned()).collect()
 }
 
-/// The routes and what runs by the clock.
-fn functions() -> Names {
+/// The routes, what runs by the clock, and what a deployment calls.
+pub fn functions() -> Names {
     let mut names = routes();
+    names.insert(DEPLOYMENT.to_owned());
     for schedule in SCHEDULES {
         assert!(names.insert(schedule.name.to_owned()), "{} is a route, too", schedule.name);
     }
     names
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(dev::workspace().join(path)).unwrap()
 }
 
@@ -31,7 +32,7 @@ fn folder(path: &str) -> Names {
 }
 
 /// The lines of one resource: up to the next that is indented as little.
-fn block_of(template: &str, logical_id: &str) -> String {
+pub fn block_of(template: &str, logical_id: &str) -> String {
     let mut lines = template.lines().skip_while(|line| line.trim_end() != format!("  {logical_id}:"));
     assert!(lines.next().is_some(), "{logical_id} is missing");
     let is_inside = |line: &&str| line.is_empty() || line.starts_with("    ");
@@ -52,7 +53,7 @@ fn function_block(template: &str, name: &str, login: Login) -> String {
 }
 
 /// `list-leads` as `ListLeads`.
-fn camel(name: &str) -> String {
+pub fn camel(name: &str) -> String {
     name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
 

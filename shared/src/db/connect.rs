@@ -27,6 +27,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// An older idle connection is not trusted: networks drop silent ones from about 350 s on, and a frozen
 /// sandbox notices nothing.
 const MAX_IDLE: Duration = Duration::from_secs(120);
+/// The setting that says where the database is, instead of the host in an RDS secret: the secret of a user behind RDS
+/// Proxy names the cluster, for that is where its password is rotated.
+pub(super) const HOST: &str = "DATABASE_HOST";
 /// The variable in which Managed Instances say how many requests share one sandbox.
 const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
@@ -87,7 +90,8 @@ impl Database {
     /// When the URL or the CA bundle is missing or unusable.
     pub async fn new(settings: Arc<Settings>, login: Login) -> Result<Self, StartupError> {
         let name = login.setting();
-        let config = parse(name, &settings.required(name).await?)?;
+        let host = settings.optional(HOST).await?;
+        let config = parse(name, &settings.required(name).await?, host.as_deref())?;
         let tls = Tls::new(&config, settings.optional("DATABASE_CA_FILE").await?)?;
         let size = settings.optional(CONCURRENCY).await?.and_then(|size| size.parse().ok()).unwrap_or(1);
 
@@ -151,13 +155,15 @@ struct RdsSecret {
     dbname: String,
 }
 
-fn parse(name: &'static str, value: &str) -> Result<Config, StartupError> {
+/// The connection of a URL or an RDS secret; `host` takes the place of the secret's.
+pub(super) fn parse(name: &'static str, value: &str, host: Option<&str>) -> Result<Config, StartupError> {
     // The parsers' own messages may quote the password.
     let invalid = |what: &str| StartupError::Invalid(name, what.to_owned());
     let mut config = if value.trim_start().starts_with('{') {
         let secret: RdsSecret = serde_json::from_str(value).map_err(|_| invalid("not an RDS secret"))?;
         let mut config = Config::new();
-        config.user(secret.username).password(secret.password).host(secret.host).port(secret.port);
+        config.user(secret.username).password(secret.password).port(secret.port);
+        config.host(host.unwrap_or(&secret.host));
         config.dbname(secret.dbname).ssl_mode(SslMode::Require);
         config
     } else {
@@ -256,8 +262,11 @@ impl Connect for Connector {
 impl Connector {
     /// The configuration with the password as the settings now have it, which a rotation may have changed.
     async fn current(&self, config: &Config) -> Config {
+        let host = self.settings.optional(HOST).await.ok().flatten();
         let value = self.settings.required(self.name).await.ok();
-        value.and_then(|value| parse(self.name, &value).ok()).unwrap_or_else(|| config.clone())
+        value
+            .and_then(|value| parse(self.name, &value, host.as_deref()).ok())
+            .unwrap_or_else(|| config.clone())
     }
 }
 
@@ -290,4 +299,20 @@ async fn refuse_bypass(client: &Client) -> Result<(), HookError> {
 
 fn refuses_password(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::Host;
+
+    use super::*;
+
+    #[test]
+    fn another_host_takes_the_place_of_an_rds_secrets() {
+        let secret = r#"{"username":"u","password":"p","host":"cluster","port":5432,"dbname":"d"}"#;
+        for (host, wanted) in [(None, "cluster"), (Some("proxy"), "proxy")] {
+            let config = parse("DATABASE_URL_READER", secret, host).map_err(|error| error.to_string());
+            assert_eq!(config.map(|config| config.get_hosts().to_vec()), Ok(vec![Host::Tcp(wanted.into())]));
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! The migration runner: `cargo dev migrate`, a deployment and the tests.
+use refinery::error::Kind;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use super::connect::Tls;
-use crate::config::Settings;
+use super::connect::{HOST, Tls, parse};
+use crate::config::{Settings, StartupError};
+use crate::error::chain;
 
 mod embedded {
     refinery::embed_migrations!("../migrations");
@@ -14,12 +16,15 @@ mod embedded {
 /// stay: an older runner has to wait for a newer one.
 const LOCK: i64 = 0x4e6f_7276_616c_7400;
 
+/// A runner that gave up while it waited or worked lets go of its locks this soon: the server looks whether it is there.
+const STAY_WITH_THE_CLIENT: &str = "set client_connection_check_interval = '1s'";
+
 /// Why the migrations did not run.
 #[derive(Debug, Error)]
 pub enum MigrateError {
-    /// The URL is none, or its TLS settings cannot be used.
-    #[error("the connection URL cannot be used: {0}")]
-    Url(String),
+    /// A connection URL or its TLS settings cannot be used.
+    #[error(transparent)]
+    Setting(#[from] StartupError),
     /// The database cannot be reached or refused a statement.
     #[error("the database refused")]
     Database(#[from] tokio_postgres::Error),
@@ -28,30 +33,56 @@ pub enum MigrateError {
     Migration(#[from] refinery::Error),
 }
 
-/// Connects as whoever `url` says, outside any scope: for migrations, seeds and tests, never for a request.
+impl MigrateError {
+    /// The error and its causes in one line, for the log and for whoever deploys.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+}
+
+/// Ends the connection with whoever waits for it.
+struct Closing(JoinHandle<()>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects as whoever `url` (or an RDS secret) says, outside any scope: for migrations, seeds and tests, never for a request.
 ///
 /// # Errors
 /// When the URL is unusable or the server refuses.
 pub async fn connect_as_owner(url: &str) -> Result<(Client, JoinHandle<()>), MigrateError> {
-    let config: tokio_postgres::Config =
-        url.parse().map_err(|_| MigrateError::Url("not a PostgreSQL URL".into()))?;
     let settings = Settings::from_env();
-    let ca_file =
-        settings.optional("DATABASE_CA_FILE").await.map_err(|error| MigrateError::Url(error.to_string()))?;
-    let tls = Tls::new(&config, ca_file).map_err(|error| MigrateError::Url(error.to_string()))?;
+    let host = settings.optional(HOST).await?;
+    let config = parse("DATABASE_URL_OWNER", url, host.as_deref())?;
+    let tls = Tls::new(&config, settings.optional("DATABASE_CA_FILE").await?)?;
     Ok(tls.connect(&config).await?)
 }
 
 /// Brings the database at `url` up to date, each migration in a transaction of its own, and returns the names
 /// of those it applied. Safe to run twice and by two at once: the second waits and finds nothing to do.
+/// A schema newer than ours is left as it is, for that is what a release meets that is rolled back to.
 /// The user needs to own the database and have CREATEROLE; superuser is not needed.
 ///
 /// # Errors
 /// [`MigrateError`].
 pub async fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
-    let (mut client, _connection) = connect_as_owner(url).await?;
+    let (mut client, connection) = connect_as_owner(url).await?;
+    let _closing = Closing(connection);
+    client.batch_execute(STAY_WITH_THE_CLIENT).await?;
     client.execute("select pg_advisory_lock($1)", &[&LOCK]).await?;
-    let report = embedded::migrations::runner().run_async(&mut client).await;
+    let runner = embedded::migrations::runner();
+    let newest = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
+    let report = runner.run_async(&mut client).await;
     client.execute("select pg_advisory_unlock($1)", &[&LOCK]).await?;
-    Ok(report?.applied_migrations().iter().map(ToString::to_string).collect())
+    match report {
+        Ok(report) => Ok(report.applied_migrations().iter().map(ToString::to_string).collect()),
+        Err(error) => match error.kind() {
+            Kind::MissingVersion(applied) if applied.version() > newest => Ok(Vec::new()),
+            _ => Err(error.into()),
+        },
+    }
 }

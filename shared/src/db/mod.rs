@@ -4,6 +4,8 @@ mod error;
 #[cfg(feature = "migrate")]
 mod migrate;
 mod param;
+#[cfg(feature = "migrate")]
+mod passwords;
 mod scope;
 
 pub use connect::{Database, Login};
@@ -11,6 +13,8 @@ pub use error::DbError;
 #[cfg(feature = "migrate")]
 pub use migrate::{MigrateError, connect_as_owner, migrate};
 pub use param::{Param, Typed};
+#[cfg(feature = "migrate")]
+pub use passwords::{password_in, set_passwords};
 pub(crate) use scope::ping_outside_any_scope;
 pub use scope::{Open, Scope, Statement};
 pub use tokio_postgres::Row;

@@ -112,6 +112,9 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
 /// Every function that runs by the clock.
 pub const SCHEDULES: [&Schedule; 2] = [&clerk_reconcile::SCHEDULE, &parse_submissions::SCHEDULE];
 
+/// What a deployment calls, and nobody else.
+pub const DEPLOYMENT: &str = "migrate-database";
+
 pub fn endpoint(function: &str) -> &'static Endpoint {
     ENDPOINTS.iter().find(|endpoint| endpoint.route.name == function).unwrap()
 }

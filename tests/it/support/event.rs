@@ -101,6 +101,12 @@ impl Event {
         self.json["body"].as_str().unwrap()
     }
 
+    /// With another value of a field that is no request's.
+    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.json[field] = value.into();
+        self
+    }
+
     pub fn value(&self) -> &Value {
         &self.json
     }

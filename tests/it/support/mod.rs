@@ -26,7 +26,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-pub use endpoints::{ENDPOINTS, Endpoint, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint};
+pub use endpoints::{
+    DEPLOYMENT, ENDPOINTS, Endpoint, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint,
+};
 pub use event::{Event, event, event_files};
 
 pub const ISSUER: &str = "https://clerk.norvalt.test";
