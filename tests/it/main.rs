@@ -40,5 +40,6 @@ mod release_submission;
 mod routes;
 mod support;
 mod telemetry;
+mod template;
 mod tokens;
 mod undo_merge;

@@ -5,12 +5,33 @@ use std::sync::{Arc, Mutex};
 use dev::people::{KARI, TESLA_OSLO};
 use serde_json::Value;
 use shared::{Answer, Permission};
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{World, endpoint, event, token};
 
+/// What is logged while [`Log::listen`]'s guard lives.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub fn listen(&self) -> DefaultGuard {
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(self.clone()).finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The lines with this message.
+    pub fn lines(&self, message: &str) -> Vec<Value> {
+        let lines =
+            self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+        lines.into_iter().filter(|line| line["message"] == message).collect()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -31,20 +52,18 @@ impl MakeWriter<'_> for Log {
 }
 
 /// What is logged of a request that runs `sql` as a writer of Tesla Oslo.
-async fn logged(sql: &str) -> (u16, String) {
+async fn logged(sql: &str) -> (u16, Log) {
     let world = World::seeded().await;
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(log.clone()).finish();
     let app = world.app(endpoint("create-lead")).await;
     let request = event("create-lead").by(&token(&TESLA_OSLO, &KARI, "admin")).request();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = log.listen();
     let response = app.respond(request, async |ctx| {
         ctx.member(&[Permission::LeadsEdit]).await?.query(sql, &[]).await?;
         Ok(Answer::no_content())
     });
     let status = response.await.unwrap().status().as_u16();
     drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     (status, log)
 }
 
@@ -63,10 +82,9 @@ async fn a_refused_row_is_not_in_the_log() {
     ] {
         let (status, log) = logged(sql).await;
         assert_eq!(status, 500, "{sql}: no request can do this, so it is our mistake");
-        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let line = lines.iter().find(|line| line["message"] == "request").unwrap();
+        let line = &log.lines("request")[0];
         assert!(line["cause"].as_str().unwrap().contains(told), "{line}");
         assert_eq!((&line["outcome"], &line["level"]), (&"internal".into(), &"ERROR".into()));
-        assert!(!log.contains("Sigurd"), "{log}");
+        assert!(!log.text().contains("Sigurd"), "{}", log.text());
     }
 }
