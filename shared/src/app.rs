@@ -90,7 +90,7 @@ impl App {
             Ok(answer) => (answer.status(), answer.failure()),
             Err(error) => (error.status(), Some(error)),
         };
-        telemetry::request(self.route, &ctx.dealership, &request_id, status, started.elapsed(), error);
+        telemetry::request(self.route.name, &ctx.dealership, &request_id, status, started.elapsed(), error);
 
         Ok(private(match outcome {
             Ok(answer) => answer.into_response(),
@@ -189,7 +189,7 @@ async fn verifier(settings: &Settings, clock: Clock) -> Result<Verifier, Startup
 }
 
 /// The id that API Gateway tells the caller too; the invocation's own where there is no gateway.
-fn request_id(request: &Request) -> String {
+pub(crate) fn request_id(request: &Request) -> String {
     let gateway = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
         _ => None,

@@ -77,7 +77,7 @@ impl Line {
     pub(crate) fn write(&mut self, status: StatusCode, error: Option<&ApiError>) {
         self.written = true;
         telemetry::request(
-            self.route,
+            self.route.name,
             &self.dealership,
             &self.request_id,
             status,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 pub use lambda_http::http::StatusCode;
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::{Body, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::error::DbError;
 
@@ -27,7 +28,7 @@ pub struct ApiError {
 }
 
 /// One invalid field of a body, a query or a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct FieldError {
     /// Where, as in `attribution.utm_source`.
     pub field: String,
@@ -44,14 +45,22 @@ impl FieldError {
     }
 }
 
-#[derive(Serialize)]
-struct Problem<'a> {
+/// What every refusal has for a body (RFC 9457). Go by `code`; the other texts are for people.
+#[derive(JsonSchema, Serialize)]
+pub struct Problem<'a> {
+    /// Always `about:blank`: the kind of problem is the `code`.
     r#type: &'static str,
+    /// The status in words.
     title: &'a str,
+    /// The status, again.
     status: u16,
+    /// Stable.
     code: &'a str,
+    /// What is wrong.
     detail: &'a str,
+    /// For whoever looks it up in the log.
     request_id: &'a str,
+    /// Every invalid field or parameter, at once.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
 }

@@ -1,4 +1,5 @@
 //! Reads bodies and queries into types, and tells every invalid field at once.
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use deserr::{DeserializeError, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
@@ -6,7 +7,9 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::docs::{JsonSchema, Schema, SchemaGenerator};
 pub use crate::error::FieldError;
+use crate::inline_schema;
 
 /// The invalid fields met so far.
 #[derive(Debug, Default)]
@@ -99,6 +102,13 @@ pub fn read<T: deserr::Deserr<FieldErrors>>(json: serde_json::Value) -> Result<T
     deserr::deserialize::<T, _, FieldErrors>(json).map_err(|errors| errors.0)
 }
 
+/// One letter at least that is neither white space nor control, and line breaks and tabs alone of the control characters.
+const TEXT: &str = concat!(
+    r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*",
+    r"[^\s\x00-\x1F\x7F-\x9F]",
+    r"[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$"
+);
+
 /// Text of at most `MAX` characters, trimmed, not empty, without control characters other than line breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, deserr::Deserr)]
 #[deserr(try_from(String) = Text::parse -> Invalid)]
@@ -130,6 +140,8 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
+inline_schema!([const MAX: usize] Text<MAX>, { "type": "string", "minLength": 1, "maxLength": MAX, "pattern": TEXT });
+
 /// A UUID in its hyphenated form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, deserr::Deserr)]
 #[deserr(try_from(String) = Id::parse -> Invalid)]
@@ -146,6 +158,8 @@ impl Id {
     }
 }
 
+inline_schema!(Id, { "type": "string", "format": "uuid" });
+
 /// An RFC 3339 time, any offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, deserr::Deserr)]
 #[deserr(try_from(String) = Time::parse -> Invalid)]
@@ -159,6 +173,8 @@ impl Time {
             .map_err(|_| Invalid::because("must be an RFC 3339 time such as 2026-11-20T08:00:00Z"))
     }
 }
+
+inline_schema!(Time, { "type": "string", "format": "date-time" });
 
 /// A field of a JSON Merge Patch (RFC 7396): absent, null and a value differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -219,17 +235,33 @@ impl<T: Serialize> Serialize for Patch<T> {
     }
 }
 
+impl<T: JsonSchema> JsonSchema for Patch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
+}
+
 /// A struct whose fields are all [`Patch`]es: it reads a JSON Merge Patch, and writes back the fields it had.
 #[macro_export]
 macro_rules! merge_patch {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Debug, Default, ::serde::Serialize, ::deserr::Deserr)]
+        #[derive(Debug, Default, ::serde::Serialize, ::deserr::Deserr, ::schemars::JsonSchema)]
         #[deserr(error = $crate::fields::FieldErrors, deny_unknown_fields)]
+        #[schemars(deny_unknown_fields)]
         $vis struct $name {
             $($(#[$field_meta])*
             #[deserr(default)]
             #[serde(skip_serializing_if = "::shared::fields::Patch::is_absent")]
+            #[schemars(default)]
             $vis $field: $crate::fields::Patch<$type>),+
         }
 
@@ -269,6 +301,16 @@ macro_rules! text_enum {
                     $($text => Ok(Self::$variant),)+
                     _ => Err($crate::fields::Invalid::because(format!("must be one of {}", Self::NAMES.join(", ")))),
                 }
+            }
+        }
+
+        impl $crate::docs::JsonSchema for $name {
+            fn schema_name() -> ::std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut $crate::docs::SchemaGenerator) -> $crate::docs::Schema {
+                $crate::docs::json_schema!({ "type": "string", "enum": Self::NAMES })
             }
         }
 

@@ -5,12 +5,14 @@
 //! | [`app`] | the life of a sandbox and of a request |
 //! | [`ctx`] | what a handler works with: the request, and the ways to the database |
 //! | [`answer`], [`download`], [`error`] | what it returns: success, a file, or a problem |
+//! | [`docs`] | what a route says of itself for the API's document |
 //! | [`route`] | what an endpoint is called, where it is and whom it answers |
 //! | [`job`] | what runs by the clock instead of on a request |
 //! | [`auth`] | Clerk's session tokens, roles and permissions |
 //! | [`db`] | the scoped database: nobody else names the driver |
 //! | [`domain`] | leads, conversations, e-mail addresses, phone numbers |
 //! | [`fields`] | bodies and queries into types, every invalid field at once |
+//! | [`files`] | what answers with files that were built into it |
 //! | [`forms`] | what a public form sends, and what is understood by it |
 //! | [`page`] | keyset pages and their cursors |
 //! | [`outbound`] | requests to others |
@@ -30,10 +32,12 @@ pub mod clock;
 pub mod config;
 pub mod ctx;
 pub mod db;
+pub mod docs;
 pub mod domain;
 pub mod download;
 pub mod error;
 pub mod fields;
+pub mod files;
 pub mod forms;
 pub mod job;
 pub mod outbound;
@@ -48,6 +52,7 @@ pub use auth::Permission;
 pub use config::StartupError;
 pub use ctx::Ctx;
 pub use db::Login;
+pub use docs::Operation;
 pub use download::Download;
 pub use error::ApiError;
 pub use job::{Job, Schedule};

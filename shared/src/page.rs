@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::db::Row;
 use crate::error::{ApiError, FieldError};
 use crate::fields::Invalid;
+use crate::inline_schema;
 
 /// Rows of a page unless the caller says otherwise.
 const DEFAULT_LIMIT: i64 = 50;
@@ -37,6 +38,8 @@ impl Default for Limit {
     }
 }
 
+inline_schema!(Limit, { "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT });
+
 /// Where a page starts: after the row with this time and id, in the order of this tag. Opaque to callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, deserr::Deserr)]
 #[deserr(try_from(String) = Cursor::parse -> Invalid)]
@@ -48,6 +51,8 @@ pub struct Cursor {
     /// The row's id.
     pub id: Uuid,
 }
+
+inline_schema!(Cursor, { "type": "string", "pattern": "^[A-Za-z0-9_-]{34}$" });
 
 impl Cursor {
     fn parse(value: String) -> Result<Self, Invalid> {

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::error::{ApiError, StatusCode};
 use crate::job::Schedule;
-use crate::route::Route;
 
 /// The count of a run that is a field of its line too: the age in seconds of the oldest of what waited for it.
 const WAITING_SECONDS: &str = "waiting_seconds";
@@ -30,14 +29,13 @@ pub fn init() {
 /// The one line about a request. A refusal is the caller's business; a 5xx, or a failure behind a good answer, is ours,
 /// so that is an error.
 pub(crate) fn request(
-    route: &Route,
+    route: &str,
     dealership: &OnceLock<Uuid>,
     request_id: &str,
     status: StatusCode,
     latency: Duration,
     error: Option<&ApiError>,
 ) {
-    let route = route.name;
     let dealership_id = dealership.get().map(tracing::field::display);
     let latency_ms = latency.as_secs_f64() * 1000.0;
     let outcome = error.map_or("ok", ApiError::code);

@@ -1,6 +1,7 @@
 //! The tests of the whole: one target, so one link; every test has its own database, so they run in parallel.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub, reason = "this is a test")]
 
+mod api_docs;
 mod bootstrap;
 mod catalog;
 mod clerk_reconcile;

@@ -4,7 +4,7 @@ use std::fs;
 
 use shared::Login;
 
-use crate::support::{DEPLOYMENT, ENDPOINTS, SCHEDULES, event, event_files};
+use crate::support::{DEPLOYMENT, ENDPOINTS, FILES, SCHEDULES, event, event_files};
 
 pub type Names = BTreeSet<String>;
 
@@ -12,13 +12,14 @@ fn routes() -> Names {
     ENDPOINTS.iter().map(|endpoint| endpoint.route.name.to_owned()).collect()
 }
 
-/// The routes, what runs by the clock, and what a deployment calls.
+/// The routes, what runs by the clock, what a deployment calls, and what answers with files.
 pub fn functions() -> Names {
     let mut names = routes();
     names.insert(DEPLOYMENT.to_owned());
     for schedule in SCHEDULES {
         assert!(names.insert(schedule.name.to_owned()), "{} is a route, too", schedule.name);
     }
+    assert!(names.insert(FILES.name.to_owned()));
     names
 }
 
@@ -39,8 +40,8 @@ pub fn block_of(template: &str, logical_id: &str) -> String {
     lines.take_while(is_inside).map(|line| format!("{line}\n")).collect()
 }
 
-/// The block of a function, whose binary and database user are its own.
-fn function_block(template: &str, name: &str, login: Login) -> String {
+/// The block of a function, whose binary and database user, if it has one, are its own.
+fn function_block(template: &str, name: &str, login: Option<Login>) -> String {
     let block = block_of(template, &camel(name));
     assert!(block.contains(&format!("CodeUri: target/lambda/{name}/\n")), "{block}");
     let logins: Vec<&str> = Login::ALL
@@ -48,7 +49,7 @@ fn function_block(template: &str, name: &str, login: Login) -> String {
         .into_iter()
         .filter(|login| block.contains(&format!("{login}_")))
         .collect();
-    assert_eq!(logins, [login.setting()], "the database users of {name}");
+    assert_eq!(logins, login.map(Login::setting).as_slice(), "the database users of {name}");
     block
 }
 
@@ -106,7 +107,7 @@ fn the_template_has_each_route_and_its_database_user() {
     assert_eq!(there, functions().len());
     for endpoint in ENDPOINTS.iter() {
         let route = endpoint.route;
-        let block = function_block(&template, route.name, route.login);
+        let block = function_block(&template, route.name, Some(route.login));
         assert!(block.contains(&format!("Description: {} {}\n", route.method, route.path)), "{block}");
         let on_the_api = block.contains(&format!("Method: {}, Path: \"{}\"", route.method, route.path));
         assert!(on_the_api || block.contains("FunctionUrlConfig"), "{} is reached by nothing", route.name);
@@ -117,7 +118,7 @@ fn the_template_has_each_route_and_its_database_user() {
 fn the_template_has_each_schedule_and_its_database_user() {
     let template = read("template.yaml");
     for schedule in SCHEDULES {
-        let block = function_block(&template, schedule.name, schedule.login);
+        let block = function_block(&template, schedule.name, Some(schedule.login));
         let expression = format!("ScheduleExpression: {}\n", schedule.expression);
         assert!(block.contains("Type: ScheduleV2\n") && block.contains(&expression), "{block}");
         let input = block.lines().find_map(|line| line.trim().strip_prefix("Input: '")).unwrap();
@@ -130,14 +131,31 @@ fn the_template_has_each_schedule_and_its_database_user() {
 }
 
 #[test]
+fn the_template_has_each_file_on_the_api_and_gives_its_function_no_setting() {
+    let block = function_block(&read("template.yaml"), FILES.name, None);
+    assert!(!block.contains("Environment") && !block.contains("Policies"), "{block}");
+    let mut paths = Names::new();
+    for route in block.lines().filter(|line| line.contains("Type: HttpApi")) {
+        let (_, path) = route.split_once("Method: GET, Path: \"").unwrap();
+        assert!(route.contains("ApiId: !Ref Api,"), "{route}");
+        paths.insert(path.split('"').next().unwrap().to_owned());
+    }
+    assert_eq!(paths, FILES.files.iter().map(|file| file.path.to_owned()).collect());
+}
+
+#[test]
 fn the_local_router_has_each_route() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
     let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
-    let mut found = Names::new();
+    let (mut found, mut files) = (Names::new(), BTreeSet::new());
     for (path, targets) in router {
         for target in targets.as_array().unwrap() {
             let (method, function) =
                 (target["method"].as_str().unwrap(), target["function"].as_str().unwrap());
+            if function == FILES.name {
+                assert!(method == "GET" && files.insert(path.as_str()), "{method} {path}");
+                continue;
+            }
             let route =
                 ENDPOINTS.iter().map(|endpoint| endpoint.route).find(|route| route.name == function).unwrap();
             assert_eq!((method, path.as_str()), (route.method, route.path));
@@ -145,6 +163,7 @@ fn the_local_router_has_each_route() {
         }
     }
     assert_eq!(found, routes());
+    assert_eq!(files, FILES.files.iter().map(|file| file.path).collect());
 }
 
 /// Whether a manifest names the package as a dependency: `me.workspace = true`, `me = { path = "…" }`.

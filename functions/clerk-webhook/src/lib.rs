@@ -5,11 +5,14 @@ mod signature;
 
 use jiff::Timestamp;
 use lambda_http::http::HeaderName;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use shared::clerk::{Change, Event, Malformed, without_nul};
 use shared::config::{Settings, StartupError};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Route};
+use shared::docs::{Header, Media};
+use shared::error::StatusCode;
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Route};
 
 pub use signature::Secrets;
 
@@ -52,8 +55,9 @@ const RECORD: &str = "
 /// To a correctly signed message that can never be applied: Svix need not repeat it for a day.
 const DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Received {
+    #[schemars(extend("enum" = ["received", "duplicate", "malformed"]))]
     status: &'static str,
 }
 
@@ -100,6 +104,24 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
         );
     }
     Answer::ok(&Received { status: "received" })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::public(&ROUTE)
+        .reads_header("svix-id", "The message; or `webhook-id`.")
+        .reads_header("svix-timestamp", "When it was signed, in seconds since 1970; or `webhook-timestamp`.")
+        .reads_header(
+            "svix-signature",
+            "`v1,` and the HMAC-SHA256 of id, timestamp and body, in base64; or `webhook-signature`.",
+        )
+        .body(Media::of::<Map<String, Value>>("application/json"))
+        .refusal(StatusCode::UNAUTHORIZED, &["unauthorized"])
+        .ok::<Received>()
+        .may_have_headers(&[Header {
+            name: "webhook-delivery",
+            about: "`abort-message` to one that can never be applied.",
+        }])
 }
 
 impl Outcome {

@@ -1,9 +1,10 @@
 //! `POST /api/v1/conversations`: one message on a lead. It records what was said; sending is not its business.
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde_json::{Map, Value};
 use shared::domain::{AuthorKind, Channel, Conversation, Direction};
 use shared::fields::{FieldErrors, Id, Text};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, conversation_columns};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, conversation_columns};
 use uuid::Uuid;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -15,26 +16,35 @@ pub const ROUTE: Route = Route {
     caller: Caller::Member,
 };
 
-#[derive(Deserr)]
+#[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 struct NewConversation {
     lead_id: Id,
     channel: Channel,
-    #[deserr(default = Direction::Outbound)]
+    #[deserr(default = outbound())]
+    #[schemars(default = "outbound")]
     direction: Direction,
     /// The customer for an inbound message, a human for an outbound one, unless it says otherwise.
     #[deserr(default)]
     author_kind: Option<AuthorKind>,
     /// Sent by a machine on somebody's behalf, such as an out-of-office note: stops no clock.
     #[deserr(default)]
+    #[schemars(default)]
     auto_reply: bool,
     body: Text<20_000>,
     #[deserr(default)]
+    #[schemars(default)]
     message_metadata: JsonObject,
 }
 
+fn outbound() -> Direction {
+    Direction::Outbound
+}
+
 /// Whatever the channel knows of the message, kept as it is.
-#[derive(Default, Deserr)]
+#[derive(Default, Deserr, JsonSchema)]
+#[schemars(inline)]
 #[deserr(try_from(Value) = JsonObject::parse -> shared::fields::Invalid)]
 struct JsonObject(Map<String, Value>);
 
@@ -96,6 +106,14 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     }
     let message = Conversation::try_from(rows.first().ok_or_else(ApiError::not_found)?)?;
     Answer::created(format!("/api/v1/leads/{}/conversations", message.lead_id), &message)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit, Permission::LeadsViewAssigned])
+        .json::<NewConversation>()
+        .idempotency()
+        .created::<Conversation>()
 }
 
 impl JsonObject {

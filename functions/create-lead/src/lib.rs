@@ -1,9 +1,10 @@
 //! `POST /api/v1/leads`: a new lead.
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::domain::{Attribution, Consent, Email, Lead, Phone, Source};
 use shared::fields::{FieldErrors, Id, Text};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_lead};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_lead};
 use uuid::Uuid;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -16,8 +17,9 @@ pub const ROUTE: Route = Route {
 };
 
 /// What a caller says of a new lead, in the names of the columns it fills.
-#[derive(Deserr, Serialize)]
+#[derive(Deserr, JsonSchema, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 struct NewLead {
     source: Source,
     #[deserr(default)]
@@ -28,6 +30,7 @@ struct NewLead {
     email: Option<Email>,
     #[deserr(default)]
     #[serde(flatten)]
+    #[schemars(!flatten)]
     phone: Option<Phone>,
     #[deserr(default)]
     company: Option<Text<200>>,
@@ -40,8 +43,10 @@ struct NewLead {
     #[deserr(default)]
     assigned_to: Option<Id>,
     #[deserr(default)]
+    #[schemars(default)]
     attribution: Attribution,
     #[deserr(default)]
+    #[schemars(default)]
     consent: Consent,
 }
 
@@ -85,4 +90,13 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     }
     let lead = Lead::try_from(rows.first().ok_or_else(ApiError::not_found)?)?;
     Ok(Answer::created(format!("/api/v1/leads/{}", lead.id), &lead)?.etag(lead.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .json::<NewLead>()
+        .idempotency()
+        .created::<Lead>()
+        .etag()
 }

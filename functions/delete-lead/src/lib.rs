@@ -1,5 +1,5 @@
 //! `DELETE /api/v1/leads/{id}`: takes a lead out of sight; its row and its messages stay.
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -27,4 +27,9 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let rows = scope.query(SQL, &[&id, &ctx.if_match()]).await?;
     let row = rows.first().ok_or_else(ApiError::not_found)?;
     if row.try_get("changed")? { Ok(Answer::no_content()) } else { Err(ApiError::precondition_failed()) }
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsDelete]).path_id().if_match().no_content()
 }

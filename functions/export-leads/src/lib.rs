@@ -2,9 +2,11 @@
 use csv::{Terminator, WriterBuilder};
 use futures_util::{StreamExt, stream};
 use shared::db::{DbError, Row};
+use shared::docs::{Header, Media};
 use shared::domain::LeadFilters;
+use shared::error::StatusCode;
 use shared::spreadsheet::guarded;
-use shared::{ApiError, Caller, Ctx, Download, Login, Permission, Route, lead_conditions};
+use shared::{ApiError, Caller, Ctx, Download, Login, Operation, Permission, Route, lead_conditions};
 
 /// As the function URL is called: API Gateway would gather the whole answer first, and end at 6 MB.
 /// `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -67,6 +69,14 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Download, ApiError> {
     );
     let file = stream::once(header).chain(rows.map(file_rows));
     Ok(Download::new("text/csv; charset=utf-8; header=present", "leads.csv", file))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsExport])
+        .query::<LeadFilters>()
+        .answer(StatusCode::OK, Some(Media::raw("text/csv")))
+        .with_headers(&[Header { name: "content-disposition", about: "To be saved as `leads.csv`." }])
 }
 
 fn file_rows(rows: Result<Vec<Row>, DbError>) -> Result<Vec<u8>, ApiError> {

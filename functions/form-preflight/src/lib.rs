@@ -1,5 +1,6 @@
 //! `OPTIONS /webhooks/form/{dealership_id}`: a browser asks whether a script of some origin may send the form.
-use shared::{Answer, ApiError, Caller, Ctx, Login, Route, header};
+use shared::docs::Header;
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Route, header};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -31,4 +32,22 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
             .header(header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, idempotency-key".to_owned())
             .header(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.to_string()),
     })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::public(&ROUTE)
+        .path_id()
+        .reads_header("origin", "The site that a script wants to send from.")
+        .no_content()
+        .with_headers(&[Header { name: "vary", about: "Another origin gets another answer." }])
+        .may_have_headers(
+            &[
+                "access-control-allow-origin",
+                "access-control-allow-methods",
+                "access-control-allow-headers",
+                "access-control-max-age",
+            ]
+            .map(|name| Header { name, about: "For the dealership's own origins." }),
+        )
 }

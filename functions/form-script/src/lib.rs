@@ -2,8 +2,10 @@
 //! shown, signed. A form works without it; with it the visitor stays on the page and bots are told apart.
 use serde::Serialize;
 use shared::config::{Settings, StartupError};
+use shared::docs::Media;
+use shared::error::StatusCode;
 use shared::forms::TokenKeys;
-use shared::{Answer, ApiError, Caller, Ctx, Login, Route};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Route};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -56,4 +58,9 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     let captcha = config.captcha.as_deref().filter(|_| wants_captcha);
     let given = serde_json::to_string(&Given { token, captcha }).map_err(ApiError::internal)?;
     Ok(Answer::text("text/javascript; charset=utf-8", format!("({SCRIPT})({given});\n")))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::public(&ROUTE).path_id().answer(StatusCode::OK, Some(Media::raw("text/javascript")))
 }

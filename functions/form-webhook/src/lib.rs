@@ -3,13 +3,15 @@
 //! and its database user sees no row.
 mod captcha;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::config::{Settings, StartupError};
+use shared::docs::{Header, Media};
 use shared::error::StatusCode;
 use shared::fields;
 use shared::forms::{Enquiry, FILE, Form, Honeypot, Mapping, RenderToken, TokenKeys};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Route, header};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Route, header};
 use uuid::Uuid;
 
 pub use captcha::Captcha;
@@ -47,12 +49,16 @@ impl Config {
     }
 }
 
+/// To a script.
+const ALLOW_ORIGIN: Header =
+    Header { name: "access-control-allow-origin", about: "To a script of the dealership's own origins." };
+
 const RECEIVE: &str = "
     select outcome, receipt_id, origin_is_allowed, next_is_allowed, coalesce(mapping_version, 0) as mapping_version,
            coalesce(mapping, '{}') as mapping
       from scope.receive_submission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Receipt {
     receipt_id: Uuid,
     status: &'static str,
@@ -120,6 +126,25 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
         Ok(_) => answer,
         Err(error) => answer.despite(error.into()),
     })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::public(&ROUTE)
+        .path_id()
+        .idempotency()
+        .body(Media::of::<Map<String, Value>>("application/json"))
+        .body(Media::of::<Map<String, Value>>("application/x-www-form-urlencoded"))
+        .body(Media::of::<Map<String, Value>>("multipart/form-data"))
+        .refusal(StatusCode::BAD_REQUEST, &["malformed_form", "malformed_json"])
+        .refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &["unsupported_media_type"])
+        .refusal(StatusCode::TOO_MANY_REQUESTS, &["too_many_requests"])
+        .reads_header("accept", "With `application/json` there is no 303.")
+        .reads_header("origin", "The site that a script sends from.")
+        .answers_json::<Receipt>(StatusCode::ACCEPTED)
+        .may_have_headers(&[ALLOW_ORIGIN])
+        .see_other()
+        .may_have_headers(&[ALLOW_ORIGIN])
 }
 
 /// What speaks against a form before the database is asked.

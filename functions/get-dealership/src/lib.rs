@@ -1,6 +1,6 @@
 //! `GET /api/v1/dealership`: the caller's dealership and the settings of its form.
 use shared::domain::Dealership;
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_dealership};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_dealership};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -22,4 +22,9 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     ctx.no_query()?;
     let rows = scope.query(SQL, &[]).await?;
     Answer::ok(&Dealership::try_from(rows.first().ok_or_else(ApiError::not_found)?)?)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::SettingsManage]).ok::<Dealership>()
 }

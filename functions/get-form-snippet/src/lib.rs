@@ -2,10 +2,11 @@
 mod words;
 
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::config::{Settings, StartupError};
 use shared::fields::{FieldError, FieldErrors, Invalid};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, inline_schema};
 use url::Url;
 use uuid::Uuid;
 
@@ -41,10 +42,11 @@ impl Config {
     }
 }
 
-#[derive(Deserr)]
+#[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct Query {
-    #[deserr(default = Lang::Bokmal)]
+    #[deserr(default)]
+    #[schemars(default)]
     lang: Lang,
     #[deserr(default)]
     next: Option<Next>,
@@ -54,6 +56,8 @@ struct Query {
 #[derive(Deserr)]
 #[deserr(try_from(String) = Next::parse -> Invalid)]
 struct Next(Url);
+
+inline_schema!(Next, { "type": "string", "format": "uri", "pattern": "^https?://" });
 
 impl Next {
     fn parse(value: String) -> Result<Self, Invalid> {
@@ -71,7 +75,7 @@ const SQL: &str = "
     select d.id, d.name, $1::text is null or $1 = any (d.form_redirect_origins) as next_is_allowed
       from dealerships d where d.id = (select scope.dealership_id())";
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Snippet {
     lang: Lang,
     html: String,
@@ -103,6 +107,11 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
         script_url,
         consent_text_version: lang.words().consent_version,
     })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::SettingsManage]).query::<Query>().ok::<Snippet>()
 }
 
 fn html(lang: Lang, action: &str, script: &str, dealership: &str, next: Option<&Url>) -> String {

@@ -11,6 +11,12 @@ text_enum! {
     }
 }
 
+impl Default for Lang {
+    fn default() -> Self {
+        Self::Bokmal
+    }
+}
+
 /// The texts of one language.
 pub struct Words {
     /// The label of the name.

@@ -1,6 +1,6 @@
 //! `GET /api/v1/leads/{id}`: one lead, with its ETag.
 use shared::domain::Lead;
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_lead};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_lead};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -21,4 +21,12 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let rows = scope.query(SQL, &[&id]).await?;
     let lead = Lead::try_from(rows.first().ok_or_else(ApiError::not_found)?)?;
     Ok(Answer::ok(&lead)?.etag(lead.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .path_id()
+        .ok::<Lead>()
+        .etag()
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use csv::{Reader, ReaderBuilder, StringRecord};
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::ApiError;
 use shared::domain::{LeadField, lead_field};
@@ -21,6 +22,16 @@ const DELIMITERS: [u8; 3] = *b",;\t";
 /// A record of its own behind the last one, unless a quotation mark was never closed.
 const END: &str = "\n\u{1}";
 
+/// The codes of a file that cannot be read.
+pub(crate) const REFUSALS: [&str; 6] = [
+    "empty_file",
+    "too_many_columns",
+    "too_many_rows",
+    "unclosed_header",
+    "unknown_columns",
+    "unreadable_text",
+];
+
 /// A file, read.
 #[derive(Debug)]
 pub(crate) struct CsvFile {
@@ -32,7 +43,7 @@ pub(crate) struct CsvFile {
 }
 
 /// How a header was understood: not at all when there is no field.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub(crate) struct Column {
     pub(crate) header: String,
     pub(crate) field: Option<LeadField>,

@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::db::{Param, Row};
+use shared::error::StatusCode;
 use shared::fields::{FieldErrors, Text};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
 use csv_file::{Column, CsvFile};
@@ -40,7 +42,7 @@ const SAMPLE_ROWS: usize = 5;
 /// Imports of one dealership take turns, so that each sees the leads of the one before.
 const TURN: &str = "import-leads";
 
-#[derive(Deserr)]
+#[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct Query {
     #[deserr(default)]
@@ -123,7 +125,8 @@ const INSERT: &str = concat!(
 );
 
 /// What became, or would become, of a file. Rows have the numbers that a spreadsheet shows: the header is 1.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ImportReport")]
 struct Report<'a> {
     rows: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,7 +146,7 @@ struct Report<'a> {
     digest: String,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, JsonSchema, Serialize)]
 struct RowResult {
     row: u32,
     status: RowStatus,
@@ -155,7 +158,7 @@ struct RowResult {
     of_row: Option<u32>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum RowStatus {
     New,
@@ -216,6 +219,17 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         results,
         digest,
     })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .query::<Query>()
+        .file(&CONTENT_TYPES)
+        .idempotency()
+        .conflict(&["file_changed"])
+        .refusal(StatusCode::UNPROCESSABLE_ENTITY, &csv_file::REFUSALS)
+        .ok::<Report<'_>>()
 }
 
 /// What identifies a file: SHA-256 of its bytes, from which the way it is read follows.

@@ -2,6 +2,7 @@
 use std::collections::BTreeSet;
 
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::domain::{Email, LeadField, Phone, Source, split_full_name};
@@ -38,7 +39,8 @@ pub(crate) struct Given {
 }
 
 /// A row as a preview shows it.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "SampleRow")]
 pub(crate) struct Shown<'a> {
     row: u32,
     #[serde(flatten)]
@@ -52,7 +54,7 @@ impl Given {
 }
 
 /// What a row may say of a lead; the limits are those of `create-lead`.
-#[derive(Debug, Deserr, Serialize)]
+#[derive(Debug, Deserr, JsonSchema, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct NewLead {
     #[deserr(default = Source::Manual)]
@@ -75,7 +77,7 @@ struct NewLead {
 }
 
 /// One thing that is wrong with a row.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct RowError {
     pub(crate) row: u32,
     #[serde(flatten)]

@@ -1,10 +1,11 @@
 //! `GET /api/v1/leads/{id}/conversations`: the messages of a lead, oldest first.
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::domain::Conversation;
 use shared::fields::FieldErrors;
 use shared::page::{self, Cursor, Limit};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, conversation_columns};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, conversation_columns};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -15,10 +16,11 @@ pub const ROUTE: Route = Route {
     caller: Caller::Member,
 };
 
-#[derive(Deserr)]
+#[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct Query {
     #[deserr(default)]
+    #[schemars(default)]
     limit: Limit,
     #[deserr(default)]
     cursor: Option<Cursor>,
@@ -39,7 +41,8 @@ const SQL: &str = concat!(
 /// The only order there is. The orders of the leads' list are 0 to 3: its cursors are none of ours.
 const ORDER: u8 = 4;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "ConversationPage")]
 struct Page {
     items: Vec<Conversation>,
     next_cursor: Option<String>,
@@ -63,4 +66,12 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         id: message.id,
     });
     Answer::ok(&Page { items, next_cursor })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .path_id()
+        .query::<Query>()
+        .ok::<Page>()
 }

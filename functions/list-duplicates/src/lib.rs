@@ -1,8 +1,9 @@
 //! `GET /api/v1/leads/{id}/duplicates`: the leads that look like the same customer, and why.
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::db::Row;
 use shared::domain::Lead;
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, page, select_lead};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, page, select_lead};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -59,19 +60,19 @@ const SQL: &str = concat!(
      order by f.strength desc, lead.created_at desc, lead.id desc"
 );
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Duplicates {
     items: Vec<Duplicate>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Duplicate {
     lead: Lead,
     reasons: Vec<Reason>,
 }
 
 /// Why two leads look alike.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Reason {
     /// `same_email`, `same_phone` or `same_name_and_vehicle`, strongest first.
     code: &'static str,
@@ -90,6 +91,13 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         return Err(ApiError::not_found());
     }
     Answer::ok(&Duplicates { items: page::items(&rows)? })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .path_id()
+        .ok::<Duplicates>()
 }
 
 impl TryFrom<&Row> for Duplicate {

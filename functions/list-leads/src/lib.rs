@@ -1,12 +1,14 @@
 //! `GET /api/v1/leads`: a page of leads, filtered, searched and sorted.
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::db::Param;
 use shared::domain::Lead;
 use shared::fields::FieldErrors;
 use shared::page::{self, Cursor, Limit};
 use shared::{
-    Answer, ApiError, Caller, Ctx, Login, Permission, Route, lead_conditions, select_lead, text_enum,
+    Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, lead_conditions, select_lead,
+    text_enum,
 };
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -18,16 +20,19 @@ pub const ROUTE: Route = Route {
     caller: Caller::Member,
 };
 
-#[derive(Deserr)]
+#[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct Query {
     #[deserr(default)]
+    #[schemars(default)]
     limit: Limit,
     #[deserr(default)]
     cursor: Option<Cursor>,
-    #[deserr(default = Sort::Newest)]
+    #[deserr(default)]
+    #[schemars(default)]
     sort: Sort,
-    #[deserr(default = Total::No)]
+    #[deserr(default)]
+    #[schemars(default)]
     total: Total,
 }
 
@@ -52,6 +57,18 @@ text_enum! {
         Yes = "true",
         /// No.
         No = "false",
+    }
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Self::Newest
+    }
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Self::No
     }
 }
 
@@ -112,7 +129,8 @@ impl Sort {
     }
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "LeadPage")]
 struct Page {
     items: Vec<Lead>,
     next_cursor: Option<String>,
@@ -136,4 +154,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let total = rows.first().map(|row| row.try_get("total")).transpose()?.flatten();
     let next_cursor = page::cut(&mut items, query.limit, |lead| query.sort.cursor(lead));
     Answer::ok(&Page { items, next_cursor, total })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .query_with_filters::<Query>()
+        .ok::<Page>()
 }

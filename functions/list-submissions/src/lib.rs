@@ -1,10 +1,11 @@
 //! `GET /api/v1/submissions`: what the public form received, newest first, for those who review it.
 use deserr::Deserr;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::fields::FieldErrors;
 use shared::forms::{Submission, Verdict};
 use shared::page::{self, Cursor, Limit};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_submission};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_submission};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -15,10 +16,11 @@ pub const ROUTE: Route = Route {
     caller: Caller::Member,
 };
 
-#[derive(Deserr)]
+#[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct Query {
     #[deserr(default)]
+    #[schemars(default)]
     limit: Limit,
     #[deserr(default)]
     cursor: Option<Cursor>,
@@ -41,7 +43,8 @@ const OF_A_VERDICT: &str = concat!(
 /// The only order there is; those of the other lists are 0 to 4.
 const ORDER: u8 = 5;
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "SubmissionPage")]
 struct Page {
     items: Vec<Submission>,
     next_cursor: Option<String>,
@@ -65,4 +68,9 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         id: submission.id,
     });
     Answer::ok(&Page { items, next_cursor })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll]).query::<Query>().ok::<Page>()
 }

@@ -1,7 +1,8 @@
 //! `GET /api/v1/me`: who the caller is, where, and what they may do there.
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::auth::Role;
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -17,10 +18,11 @@ const SQL: &str = "
       from users u, dealerships d
      where u.id = (select scope.user_id()) and d.id = (select scope.dealership_id())";
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Me<'a> {
     user: User,
     dealership: Dealership,
+    #[schemars(with = "Role")]
     role: &'static str,
     permissions: &'static [Permission],
     /// As Clerk's token tells them; they grant nothing.
@@ -28,7 +30,7 @@ struct Me<'a> {
 }
 
 /// Names and address are unknown until Clerk has told them.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct User {
     id: Uuid,
     clerk_user_id: String,
@@ -37,7 +39,8 @@ struct User {
     email: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "MyDealership")]
 struct Dealership {
     id: Uuid,
     clerk_org_id: String,
@@ -74,4 +77,9 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         permissions: role.permissions(),
         custom_permissions: scope.custom_permissions(),
     })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::any_member(&ROUTE).ok::<Me<'_>>()
 }

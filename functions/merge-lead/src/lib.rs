@@ -1,11 +1,12 @@
 //! `POST /api/v1/leads/{id}/merge`: makes two leads of one customer one. The lead in the path survives.
 use deserr::Deserr;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::domain::Lead;
 use shared::error::FieldError;
 use shared::fields::{FieldErrors, Id};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_lead};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_lead};
 use uuid::Uuid;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -17,13 +18,14 @@ pub const ROUTE: Route = Route {
     caller: Caller::Member,
 };
 
-#[derive(Deserr)]
+#[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "MergeWith")]
 struct Other {
     lead_id: Id,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Merge {
     id: Uuid,
     /// The lead that was merged: it is out of sight.
@@ -95,4 +97,16 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         undone_at: row.try_get("undone_at")?,
     };
     Ok(Answer::created(format!("/api/v1/leads/{survivor}"), &merge)?.etag(merge.survivor.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .path_id()
+        .json::<Other>()
+        .idempotency()
+        .if_match()
+        .conflict(&["lead_merged"])
+        .created::<Merge>()
+        .etag()
 }

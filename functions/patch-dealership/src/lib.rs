@@ -8,7 +8,10 @@ use shared::config::{Settings, StartupError};
 use shared::domain::Dealership;
 use shared::fields::{FieldError, Invalid, Patch, not_null};
 use shared::forms::{MappedTo, Mapping};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, merge_patch, select_dealership};
+use shared::{
+    Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, inline_schema, merge_patch,
+    select_dealership,
+};
 
 use crate::origin::Origins;
 
@@ -45,6 +48,7 @@ merge_patch! {
     /// Who the dealership is comes from Clerk, so the form is all that can be changed here.
     struct DealershipPatch {
         #[deserr(try_from(Patch<FormPatch>) = not_null -> Invalid)]
+        #[schemars(with = "FormPatch")]
         form: FormPatch,
     }
 }
@@ -55,10 +59,13 @@ merge_patch! {
         origins: Origins,
         redirect_origins: Origins,
         #[deserr(try_from(Patch<bool>) = not_null -> Invalid)]
+        #[schemars(with = "bool")]
         captcha_required: bool,
         #[deserr(try_from(Patch<Cap<MAX_HOURLY_CAP>>) = not_null -> Invalid)]
+        #[schemars(with = "Cap<MAX_HOURLY_CAP>")]
         hourly_cap: Cap<MAX_HOURLY_CAP>,
         #[deserr(try_from(Patch<Cap<MAX_ADDRESS_CAP>>) = not_null -> Invalid)]
+        #[schemars(with = "Cap<MAX_ADDRESS_CAP>")]
         address_cap: Cap<MAX_ADDRESS_CAP>,
         mapping: MappingPatch,
     }
@@ -75,6 +82,8 @@ merge_patch! {
 #[derive(Clone, Copy, Debug, Deserr, Serialize)]
 #[deserr(try_from(i64) = Cap::parse -> Invalid)]
 struct Cap<const MAX: i32>(i32);
+
+inline_schema!([const MAX: i32] Cap<MAX>, { "type": "integer", "minimum": 0, "maximum": MAX });
 
 impl<const MAX: i32> Cap<MAX> {
     fn parse(value: i64) -> Result<Self, Invalid> {
@@ -142,6 +151,14 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
         )
         .await?;
     Answer::ok(&Dealership::try_from(rows.first().ok_or_else(ApiError::not_found)?)?)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::SettingsManage])
+        .json::<DealershipPatch>()
+        .conflict(&["settings_changed"])
+        .ok::<Dealership>()
 }
 
 fn origins(patch: Patch<Origins>) -> Option<Vec<String>> {

@@ -2,6 +2,7 @@
 use deserr::Deserr;
 use serde::Serialize;
 use shared::fields::Invalid;
+use shared::inline_schema;
 use url::{Origin as UrlOrigin, Url};
 
 /// Origins of one list.
@@ -13,6 +14,8 @@ const MAX_ORIGIN_CHARS: usize = 267;
 #[derive(Debug, Deserr, Serialize)]
 #[deserr(try_from(Vec<Origin>) = Origins::parse -> Invalid)]
 pub(crate) struct Origins(Vec<Origin>);
+
+inline_schema!(Origins, { "type": "array", "items": { "type": "string", "maxLength": MAX_ORIGIN_CHARS, "pattern": "^https?://" } });
 
 impl Origins {
     fn parse(mut origins: Vec<Origin>) -> Result<Self, Invalid> {

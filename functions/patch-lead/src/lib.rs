@@ -1,7 +1,7 @@
 //! `PATCH /api/v1/leads/{id}`: changes a lead by JSON Merge Patch (RFC 7396).
 use shared::domain::{Attribution, Consent, Email, Lead, Phone, Source, Status};
 use shared::fields::{Id, Invalid, Patch, Text, not_null};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, merge_patch, select_lead};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, merge_patch, select_lead};
 use uuid::Uuid;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -17,14 +17,17 @@ merge_patch! {
     /// What is absent stays, null clears. A lead always has a source and a status.
     struct LeadPatch {
         #[deserr(try_from(Patch<Source>) = not_null -> Invalid)]
+        #[schemars(with = "Source")]
         source: Source,
         #[deserr(try_from(Patch<Status>) = not_null -> Invalid)]
+        #[schemars(with = "Status")]
         status: Status,
         lost_reason: Text<500>,
         first_name: Text<100>,
         last_name: Text<100>,
         email: Email,
         #[serde(flatten, serialize_with = "Phone::patch_columns")]
+        #[schemars(!flatten)]
         phone: Phone,
         company: Text<200>,
         message: Text<10_000>,
@@ -77,4 +80,15 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     }
     let lead = Lead::try_from(row)?;
     Ok(Answer::ok(&lead)?.etag(lead.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit, Permission::LeadsViewAssigned])
+        .path_id()
+        .json::<LeadPatch>()
+        .if_match()
+        .conflict(&["illegal_transition"])
+        .ok::<Lead>()
+        .etag()
 }

@@ -1,6 +1,6 @@
 //! `POST /api/v1/submissions/{id}/reject`: a person says that a submission is no customer's.
 use shared::forms::Submission;
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_submission};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_submission};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -35,4 +35,12 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         return Err(ApiError::conflict("already_filed", "The submission is on a lead already."));
     }
     Answer::ok(&submission)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .path_id()
+        .conflict(&["already_filed"])
+        .ok::<Submission>()
 }

@@ -1,9 +1,10 @@
 //! `POST /api/v1/submissions/{id}/release`: a person says that a held submission, or one taken for spam, is a
 //! customer's. It is read anew, as the mapping is now, and filed.
 use serde_json::Value;
+use shared::error::StatusCode;
 use shared::fields;
 use shared::forms::{Enquiry, FILE, Form, Mapping, Submission};
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route, select_submission};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_submission};
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
 pub const ROUTE: Route = Route {
@@ -28,7 +29,7 @@ const RELEASE: &str = "
 
 const RELEASED: &str = concat!(select_submission!("submissions"), " where id = $1");
 
-/// 200 with the submission and the lead that it is on; 404 when it is not there.
+/// 200 with the submission and the lead that it is on; 404 when it is not there; 422 when nothing in it says how to reach the customer.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?;
     let id = ctx.path_id("id")?;
@@ -43,4 +44,12 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let rows = open.commit(&[(FILE, vec![&id, &enquiry, &version]), (RELEASED, vec![&id])]).await?;
     let row = rows.last().and_then(|rows| rows.first()).ok_or_else(ApiError::not_found)?;
     Answer::ok(&Submission::try_from(row)?)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .path_id()
+        .refusal(StatusCode::UNPROCESSABLE_ENTITY, &["validation_failed"])
+        .ok::<Submission>()
 }

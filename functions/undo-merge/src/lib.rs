@@ -1,7 +1,8 @@
 //! `POST /api/v1/merges/{id}/undo`: takes a merge back, whatever happened to the lead since.
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use shared::{Answer, ApiError, Caller, Ctx, Login, Permission, Route};
+use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
 /// As API Gateway spells it; `tests/it/routes.rs` holds it equal to `template.yaml`.
@@ -13,7 +14,7 @@ pub const ROUTE: Route = Route {
     caller: Caller::Member,
 };
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Undone {
     id: Uuid,
     survivor_id: Uuid,
@@ -44,4 +45,12 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         cleared: row.try_get("cleared")?,
         undone_at: row.try_get("undone_at")?,
     })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .path_id()
+        .conflict(&["merge_undone", "survivor_gone"])
+        .ok::<Undone>()
 }

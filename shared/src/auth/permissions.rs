@@ -1,6 +1,8 @@
 //! What a role may do: one table, read by every route.
+use std::borrow::Cow;
 use std::fmt;
 
+use crate::docs::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::text_enum;
 
 /// A caller's role in the dealership, lowest first: a greater role has the greater rank.
@@ -141,6 +143,16 @@ impl Role {
     #[must_use]
     pub fn has_all(self, permissions: &[Permission]) -> bool {
         permissions.iter().all(|permission| self.has(*permission))
+    }
+}
+
+impl JsonSchema for Role {
+    fn schema_name() -> Cow<'static, str> {
+        "Role".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Self::ALL.map(Self::as_str) })
     }
 }
 

@@ -1,15 +1,23 @@
 //! How a customer is reached: e-mail addresses and phone numbers.
+use std::borrow::Cow;
+
 use email_address::{EmailAddress, Options};
 use phonenumber::{Mode, country};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::docs::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::fields::{Invalid, Patch};
+use crate::inline_schema;
 
 /// The country of a number typed without its code.
 const DEFAULT_COUNTRY: country::Id = country::NO;
 /// Characters of a phone number as typed, extension and all.
 const MAX_PHONE_CHARS: usize = 40;
+/// Characters of an e-mail address (RFC 5321, with the erratum 1690).
+const MAX_EMAIL_CHARS: usize = 254;
+/// A digit, and no control character.
+const PHONE: &str = r"^[^\x00-\x1F\x7F-\x9F]*[0-9][^\x00-\x1F\x7F-\x9F]*$";
 /// Fewer digits find too much.
 const MIN_SEARCH_DIGITS: usize = 3;
 
@@ -39,6 +47,8 @@ impl Email {
         &self.0
     }
 }
+
+inline_schema!(Email, { "type": "string", "format": "email", "maxLength": MAX_EMAIL_CHARS });
 
 /// A phone number as typed, and in E.164 when it is understood; an odd number is kept, for a person may
 /// still be able to ring it.
@@ -94,6 +104,28 @@ impl Phone {
         columns.serialize_entry("phone", &())?;
         columns.serialize_entry("phone_e164", &())?;
         columns.end()
+    }
+}
+
+/// Read as a text; written as the two columns.
+impl JsonSchema for Phone {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Phone".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let typed = json_schema!({ "type": "string", "minLength": 1, "maxLength": MAX_PHONE_CHARS, "pattern": PHONE });
+        if generator.contract().is_deserialize() {
+            return typed;
+        }
+        json_schema!({
+            "type": "object",
+            "properties": { "phone": typed, "phone_e164": Option::<String>::json_schema(generator) },
+        })
     }
 }
 

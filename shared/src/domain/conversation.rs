@@ -1,10 +1,12 @@
 //! The conversation: one message on a lead.
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::db::Row;
+use crate::docs::{Schema, SchemaGenerator, json_schema};
 use crate::text_enum;
 
 text_enum! {
@@ -47,20 +49,31 @@ text_enum! {
     }
 }
 
+/// What can have carried a message that is kept: beside what a caller may name, the dealership's form.
+pub(super) fn kept_channel(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<_> = Channel::NAMES.iter().chain(&["form"]).collect();
+    json_schema!({ "type": "string", "enum": names })
+}
+
 /// A conversation as every route answers it. Times are UTC.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
 pub struct Conversation {
     pub id: Uuid,
     pub lead_id: Uuid,
+    #[schemars(with = "Direction")]
     pub direction: String,
+    #[schemars(schema_with = "kept_channel")]
     pub channel: String,
+    #[schemars(with = "AuthorKind")]
     pub author_kind: String,
     pub author_id: Option<Uuid>,
     /// Who a human author is, or was: `{id, name, removed}`; without a name once Clerk has deleted the person.
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub author: Option<Value>,
     pub auto_reply: bool,
     pub body: String,
+    #[schemars(with = "Map<String, Value>")]
     pub message_metadata: Value,
     pub created_at: Timestamp,
 }

@@ -1,12 +1,14 @@
 //! The dealership and the settings of its form.
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::db::Row;
+use crate::forms::Mapping;
 
 /// A dealership as its administrators see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
 pub struct Dealership {
     pub id: Uuid,
@@ -19,7 +21,7 @@ pub struct Dealership {
 }
 
 /// How a dealership's public form behaves.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct FormSettings {
     /// Exact origins whose scripts may read the form's answer.
     pub origins: Vec<String>,
@@ -36,11 +38,12 @@ pub struct FormSettings {
 }
 
 /// A [`crate::forms::Mapping`] that was in force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct MappingVersion {
     /// 0 before the first: the names that are understood anyway.
     pub version: i32,
     /// As the dealership gave them.
+    #[schemars(with = "Mapping")]
     pub fields: Value,
 }
 

@@ -1,10 +1,14 @@
 //! The lead.
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::conversation::kept_channel;
+use super::{AuthorKind, Direction};
 use crate::db::Row;
+use crate::docs::{Schema, SchemaGenerator};
 use crate::fields::Text;
 use crate::{merge_patch, text_enum};
 
@@ -99,12 +103,23 @@ merge_patch! {
     }
 }
 
+/// A consent as it is kept: one that came by the form has the time at which it was given.
+fn kept_consent(generator: &mut SchemaGenerator) -> Schema {
+    let mut consent = Consent::json_schema(generator);
+    if let Some(fields) = consent.get_mut("properties").and_then(Value::as_object_mut) {
+        fields.insert("given_at".to_owned(), Timestamp::json_schema(generator).to_value());
+    }
+    consent
+}
+
 /// A lead as every route answers it. Times are UTC.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
 pub struct Lead {
     pub id: Uuid,
+    #[schemars(with = "Source")]
     pub source: String,
+    #[schemars(with = "Status")]
     pub status: String,
     pub lost_reason: Option<String>,
     pub first_name: Option<String>,
@@ -117,7 +132,9 @@ pub struct Lead {
     pub vehicle_id: Option<Uuid>,
     pub vehicle_of_interest: Option<String>,
     pub assigned_to: Option<Uuid>,
+    #[schemars(with = "Attribution")]
     pub attribution: Value,
+    #[schemars(schema_with = "kept_consent")]
     pub consent: Value,
     pub first_human_response_at: Option<Timestamp>,
     pub first_ai_response_at: Option<Timestamp>,
@@ -131,12 +148,15 @@ pub struct Lead {
 }
 
 /// The newest conversation of a lead.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
 pub struct LastMessage {
     pub id: Uuid,
+    #[schemars(with = "Direction")]
     pub direction: String,
+    #[schemars(schema_with = "kept_channel")]
     pub channel: String,
+    #[schemars(with = "AuthorKind")]
     pub author_kind: String,
     pub body: String,
     pub created_at: Timestamp,

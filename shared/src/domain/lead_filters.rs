@@ -1,15 +1,17 @@
 //! Which leads a list shows and a file has: the same parameters, and the same conditions in SQL.
 use deserr::Deserr;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use uuid::Uuid;
 
 use super::{Source, Status, phone_prefix};
 use crate::auth::Permission;
 use crate::db::{Param, Scope};
 use crate::fields::{FieldErrors, Id, Invalid, Text, Time};
+use crate::inline_schema;
 
 /// The filters of a query string; whoever is not given filters nothing.
-#[derive(Debug, Deserr)]
+#[derive(Debug, Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct LeadFilters {
     #[deserr(default)]
@@ -36,6 +38,11 @@ enum Assignee {
     None,
     Member(Uuid),
 }
+
+inline_schema!(Assignee, { "anyOf": [
+    { "type": "string", "enum": ["me", "none"] },
+    { "type": "string", "format": "uuid" },
+] });
 
 impl Assignee {
     fn parse(value: String) -> Result<Self, Invalid> {

@@ -1,12 +1,15 @@
 //! What a form's fields mean, by names that are understood anyway and by the dealership's own mapping.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use deserr::{Deserr, IntoValue, Map as _, ValuePointerRef};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::form::{Form, path};
-use crate::domain::{Attribution, Email, LeadField, Phone, lead_field, split_full_name};
+use crate::docs::{Schema, SchemaGenerator, json_schema};
+use crate::domain::{Attribution, Consent, Email, LeadField, Phone, lead_field, split_full_name};
 use crate::fields::{FieldErrors, Invalid};
 
 /// Characters, as the columns of `leads` have them.
@@ -70,6 +73,37 @@ impl From<MappedTo> for &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mapping<To = MappedTo>(BTreeMap<String, To>);
 
+impl JsonSchema for MappedTo {
+    fn schema_name() -> Cow<'static, str> {
+        "MappedTo".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let fields = LeadField::NAMES.iter().filter(|name| **name != LeadField::Source.as_str());
+        let names: Vec<_> = fields.chain(&["marketing_consent", "ignored"]).collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
+}
+
+impl<To: JsonSchema> JsonSchema for Mapping<To> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Mapping".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "maxProperties": MAX_MAPPED,
+            "propertyNames": { "maxLength": MAX_MAPPED_CHARS },
+            "additionalProperties": generator.subschema_for::<To>(),
+        })
+    }
+}
+
 impl Default for Mapping {
     fn default() -> Self {
         Self(BTreeMap::new())
@@ -122,7 +156,7 @@ impl<To: Deserr<FieldErrors>> Deserr<FieldErrors> for Mapping<To> {
 
 /// A customer's words as the columns of a lead. Nothing that they typed is lost: what fits no column is in the
 /// message, a line for each field.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Enquiry {
     #[serde(skip_serializing_if = "Option::is_none")]
     first_name: Option<String>,
@@ -139,8 +173,10 @@ pub struct Enquiry {
     #[serde(skip_serializing_if = "Option::is_none")]
     vehicle_of_interest: Option<String>,
     #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "Option<Attribution>")]
     attribution: Map<String, Value>,
     #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "Option<Consent>")]
     consent: Map<String, Value>,
 }
 

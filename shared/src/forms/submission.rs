@@ -1,9 +1,11 @@
 //! What staff see of a submission.
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Enquiry;
 use crate::db::Row;
 use crate::text_enum;
 
@@ -20,15 +22,17 @@ text_enum! {
 }
 
 /// A submission as every route answers it. Times are UTC.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
 pub struct Submission {
     pub id: Uuid,
     pub received_at: Timestamp,
+    #[schemars(with = "Verdict")]
     pub verdict: String,
     /// Why it is held or spam, as codes.
     pub reasons: Vec<String>,
     /// What was read from it, in the columns of a lead; null until it has been read.
+    #[schemars(with = "Option<Enquiry>")]
     pub enquiry: Option<Value>,
     /// The dealership's mapping under which it was read; 0 without one.
     pub mapping_version: Option<i32>,

@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 use clerk_webhook::{Config, Secrets};
 use http_body_util::BodyExt;
 use lambda_http::{Body, Request, Response};
+use shared::files::Files;
 use shared::forms::TokenKeys;
-use shared::{App, Route, Schedule};
+use shared::{App, Operation, Route, Schedule};
 
 /// What the tests sign Clerk's webhooks with.
 pub const WEBHOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=";
@@ -38,6 +39,8 @@ type Respond = for<'a> fn(&'a App, Request) -> Pin<Box<dyn Future<Output = Respo
 pub struct Endpoint {
     pub route: &'static Route,
     pub respond: Respond,
+    /// For the API's document.
+    pub operation: fn() -> Operation,
 }
 
 macro_rules! endpoints {
@@ -45,6 +48,7 @@ macro_rules! endpoints {
         [$(Endpoint {
             route: &$function::ROUTE,
             respond: |app, request| Box::pin(async { app.respond(request, $function::handle).await.unwrap() }),
+            operation: $function::operation,
         }),+]
     };
 }
@@ -59,6 +63,7 @@ macro_rules! configured {
                     app.respond(request, async |ctx| $function::handle(ctx, $config).await).await.unwrap()
                 })
             },
+            operation: $function::operation,
         }
     };
 }
@@ -73,6 +78,7 @@ const EXPORT_LEADS: Endpoint = Endpoint {
             Response::from_parts(head, Body::from(body.collect().await.unwrap().to_bytes().to_vec()))
         })
     },
+    operation: export_leads::operation,
 };
 
 pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
@@ -108,6 +114,9 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
     all.sort_by_key(|endpoint| endpoint.route.name);
     all
 });
+
+/// The function that answers with files.
+pub const FILES: &Files = &api_docs::FILES;
 
 /// Every function that runs by the clock.
 pub const SCHEDULES: [&Schedule; 2] = [&clerk_reconcile::SCHEDULE, &parse_submissions::SCHEDULE];

@@ -74,6 +74,13 @@ impl Event {
         self
     }
 
+    /// Sent to another path than its route's.
+    pub fn raw_path(mut self, path: &str) -> Self {
+        self.json["rawPath"] = json!(path);
+        self.json["requestContext"]["http"]["path"] = json!(path);
+        self
+    }
+
     /// About this lead.
     pub fn id(self, id: impl ToString) -> Self {
         self.path("id", id)

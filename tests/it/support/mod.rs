@@ -2,6 +2,8 @@
 pub mod catalog;
 mod endpoints;
 mod event;
+pub mod openapi;
+pub mod openapi_markdown;
 pub mod proxy;
 pub mod runtime_api;
 
@@ -27,7 +29,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 pub use endpoints::{
-    DEPLOYMENT, ENDPOINTS, Endpoint, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint,
+    DEPLOYMENT, ENDPOINTS, Endpoint, FILES, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint,
 };
 pub use event::{Event, event, event_files};
 
@@ -86,10 +88,13 @@ impl World {
         Self { database_port: Some(port), ..self }
     }
 
+    /// What its function answers, which the API's document has to have.
     pub async fn send(&self, event: Event) -> Reply {
         let endpoint = endpoint(event.function);
         let app = self.app(endpoint).await;
-        (endpoint.respond)(&app, event.request()).await.into()
+        let reply = (endpoint.respond)(&app, event.request()).await.into();
+        openapi::assert_documented(&event, &reply);
+        reply
     }
 
     pub async fn app(&self, endpoint: &Endpoint) -> Arc<App> {
