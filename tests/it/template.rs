@@ -208,12 +208,17 @@ async fn the_metric_filters_find_what_we_log() {
     let lines = log_lines().await;
     let fields = fields(&lines);
     let mut filters = 0;
+    const UNREACHABLE: &str = "the database cannot be reached";
     for (id, filter) in resources("AWS::Logs::MetricFilter") {
         for field in filter.split("$.").skip(1) {
             let field = field.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap();
             assert!(fields.contains(field), "{id}: no line has {field}");
             filters += 1;
         }
+        let database = format!("'{{ $.cause = \"*{UNREACHABLE}*\" }}'");
+        assert!(!id.ends_with("DatabaseErrors") || filter.contains(&database), "{filter}");
+        let failures = "'{ $.level = \"ERROR\" }'";
+        assert!(!id.ends_with("Failures") || filter.contains(failures), "{filter}");
     }
     assert!(filters > 2 * functions().len(), "only {filters} found");
 
@@ -223,7 +228,7 @@ async fn the_metric_filters_find_what_we_log() {
         lines.iter().find(is).unwrap_or_else(|| panic!("{message} {outcome} in {lines:?}"))
     };
     for line in [of("request", "unavailable"), of("run", "failed")] {
-        assert!(line["cause"].as_str().unwrap().contains("the database cannot be reached"), "{line}");
+        assert!(line["cause"].as_str().unwrap().contains(UNREACHABLE), "{line}");
         assert_eq!(line["level"], "ERROR");
     }
     assert!(of("request", "unavailable")["status"].is_u64());
