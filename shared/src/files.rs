@@ -46,7 +46,7 @@ impl Files {
     pub async fn serve(&'static self) -> Result<(), lambda_http::Error> {
         telemetry::init();
         let respond = async |request: Request| Ok::<_, lambda_http::Error>(self.respond(&request));
-        lambda_http::run_concurrent(service_fn(move |request| respond(request))).await
+        lambda_http::run_concurrent(service_fn(respond)).await
     }
 
     /// Answers one request, and writes one line about it to the log.
@@ -69,7 +69,7 @@ impl Files {
         );
 
         let mut response = match (file, error) {
-            (Some(file), _) => file.into_response(),
+            (Some(file), _) => file.to_response(),
             (None, error) => error.unwrap_or_else(ApiError::not_found).into_response(&request_id),
         };
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -78,7 +78,7 @@ impl Files {
 }
 
 impl File {
-    fn into_response(&self) -> Response<Body> {
+    fn to_response(&self) -> Response<Body> {
         let body = match str::from_utf8(self.body) {
             Ok(text) => Body::Text(text.to_owned()),
             Err(_) => Body::Binary(self.body.to_vec()),

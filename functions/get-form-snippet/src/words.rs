@@ -3,17 +3,13 @@ use shared::text_enum;
 
 text_enum! {
     /// The languages of the form, as HTML's `lang` spells them.
+    #[derive(Default)]
     Lang {
         /// Norwegian bokmål.
+        #[default]
         Bokmal = "nb",
         /// English.
         English = "en",
-    }
-}
-
-impl Default for Lang {
-    fn default() -> Self {
-        Self::Bokmal
     }
 }
 

@@ -38,8 +38,10 @@ struct Query {
 
 text_enum! {
     /// The orders a page can have; each has an index.
+    #[derive(Default)]
     Sort {
         /// Newest first.
+        #[default]
         Newest = "-created_at",
         /// Oldest first.
         Oldest = "created_at",
@@ -52,23 +54,13 @@ text_enum! {
 
 text_enum! {
     /// Whether to count every lead that the filters find.
+    #[derive(Default)]
     Total {
         /// Yes.
         Yes = "true",
         /// No.
+        #[default]
         No = "false",
-    }
-}
-
-impl Default for Sort {
-    fn default() -> Self {
-        Self::Newest
-    }
-}
-
-impl Default for Total {
-    fn default() -> Self {
-        Self::No
     }
 }
 

@@ -14,8 +14,8 @@ use crate::inline_schema;
 const DEFAULT_COUNTRY: country::Id = country::NO;
 /// Characters of a phone number as typed, extension and all.
 const MAX_PHONE_CHARS: usize = 40;
-/// Characters of an e-mail address (RFC 5321, with the erratum 1690).
-const MAX_EMAIL_CHARS: usize = 254;
+/// Bytes of an e-mail address (RFC 3696, erratum 1690), which the library lets pass by one.
+const MAX_EMAIL_BYTES: usize = 254;
 /// A digit, and no control character.
 const PHONE: &str = r"^[^\x00-\x1F\x7F-\x9F]*[0-9][^\x00-\x1F\x7F-\x9F]*$";
 /// Fewer digits find too much.
@@ -36,8 +36,8 @@ impl Email {
         let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
         let trimmed = value.trim();
         match EmailAddress::parse_with_options(trimmed, options) {
-            Ok(_) => Ok(Self(trimmed.to_owned())),
-            Err(_) => Err(Invalid::because("is not an e-mail address")),
+            Ok(_) if trimmed.len() <= MAX_EMAIL_BYTES => Ok(Self(trimmed.to_owned())),
+            _ => Err(Invalid::because("is not an e-mail address")),
         }
     }
 
@@ -48,7 +48,7 @@ impl Email {
     }
 }
 
-inline_schema!(Email, { "type": "string", "format": "email", "maxLength": MAX_EMAIL_CHARS });
+inline_schema!(Email, { "type": "string", "format": "email", "maxLength": MAX_EMAIL_BYTES });
 
 /// A phone number as typed, and in E.164 when it is understood; an odd number is kept, for a person may
 /// still be able to ring it.
@@ -180,6 +180,14 @@ mod tests {
         ] {
             assert!(Email::parse(bad.into()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_has_at_most_254_bytes() {
+        let label = "a".repeat(63);
+        let address = |last: usize| format!("0@{label}.{label}.{label}.{}", "a".repeat(last));
+        assert!(Email::parse(address(60)).is_ok());
+        assert!(Email::parse(address(61)).is_err());
     }
 
     #[test]
