@@ -3,6 +3,7 @@ pub mod clerk;
 pub mod clerk_event;
 pub mod database;
 pub mod environment;
+pub mod invocations;
 pub mod logins;
 pub mod people;
 pub mod pip;

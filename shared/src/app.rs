@@ -1,5 +1,6 @@
 //! The life of a sandbox and of a request: start once; then verify, scope, handle, commit, answer.
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http_body_util::BodyExt;
@@ -16,7 +17,7 @@ use crate::db::{Database, Login};
 use crate::download::{Broken, Download, DownloadBody, Line};
 use crate::error::ApiError;
 use crate::route::{Caller, Route};
-use crate::telemetry;
+use crate::telemetry::{self, Invocation, trace_id};
 
 /// What a sandbox keeps between requests.
 pub struct App {
@@ -25,6 +26,8 @@ pub struct App {
     clock: Clock,
     verifier: Option<Verifier>,
     database: Database,
+    /// Until the first request.
+    is_cold: AtomicBool,
 }
 
 impl App {
@@ -58,7 +61,7 @@ impl App {
             Caller::Public => None,
         };
         let database = Database::new(settings.clone(), route.login).await?;
-        Ok(Self { route, settings, clock, verifier, database })
+        Ok(Self { route, settings, clock, verifier, database, is_cold: AtomicBool::new(true) })
     }
 
     /// The settings, for what one function needs alone.
@@ -76,25 +79,17 @@ impl App {
         request: Request,
         handle: impl AsyncFnOnce(&Ctx<'_>) -> Result<Answer, ApiError>,
     ) -> Result<Response<Body>, lambda_http::Error> {
-        let started = Instant::now();
-        let request_id = request_id(&request);
-        let ctx = Ctx {
-            request: &request,
-            verifier: self.verifier.as_ref(),
-            database: &self.database,
-            clock: &self.clock,
-            dealership: OnceLock::new(),
-        };
-        let outcome = handle(&ctx).await;
+        let invocation = self.invocation(&request);
+        let outcome = handle(&self.ctx(&request, &invocation)).await;
         let (status, error) = match &outcome {
             Ok(answer) => (answer.status(), answer.failure()),
             Err(error) => (error.status(), Some(error)),
         };
-        telemetry::request(self.route.name, &ctx.dealership, &request_id, status, started.elapsed(), error);
+        invocation.answered(status, error);
 
         Ok(private(match outcome {
             Ok(answer) => answer.into_response(),
-            Err(error) => error.into_response(&request_id),
+            Err(error) => error.into_response(&invocation.request_id),
         }))
     }
 
@@ -108,30 +103,39 @@ impl App {
         request: Request,
         handle: impl AsyncFnOnce(&Ctx<'_>) -> Result<Download, ApiError>,
     ) -> Result<Response<DownloadBody>, lambda_http::Error> {
-        let started = Instant::now();
-        let ctx = Ctx {
-            request: &request,
-            verifier: self.verifier.as_ref(),
-            database: &self.database,
-            clock: &self.clock,
-            dealership: OnceLock::new(),
-        };
-        let outcome = handle(&ctx).await;
-        let mut line = Line {
-            route: self.route,
-            dealership: ctx.dealership,
-            request_id: request_id(&request),
-            started,
-            written: false,
-        };
+        let invocation = self.invocation(&request);
+        let outcome = handle(&self.ctx(&request, &invocation)).await;
+        let mut line = Line { invocation, written: false };
         Ok(private(match outcome {
             Ok(file) => file.into_response(line),
             Err(error) => {
                 line.write(error.status(), Some(&error));
-                let problem = error.into_response(&line.request_id);
+                let problem = error.into_response(&line.invocation.request_id);
                 problem.map(|body| Download::whole(body.to_vec(), line))
             }
         }))
+    }
+
+    fn invocation(&self, request: &Request) -> Invocation {
+        let trace = request.lambda_context_ref().and_then(|context| context.xray_trace_id.as_deref());
+        Invocation {
+            name: self.route.name,
+            request_id: request_id(request),
+            trace_id: trace_id(trace),
+            is_cold: self.is_cold.swap(false, Ordering::Relaxed),
+            started: Instant::now(),
+            visit: Arc::default(),
+        }
+    }
+
+    fn ctx<'a>(&'a self, request: &'a Request, invocation: &'a Invocation) -> Ctx<'a> {
+        Ctx {
+            request,
+            verifier: self.verifier.as_ref(),
+            database: &self.database,
+            clock: &self.clock,
+            visit: &invocation.visit,
+        }
     }
 }
 

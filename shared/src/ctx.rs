@@ -1,7 +1,7 @@
 //! What a handler works with: one request, read and checked, and the ways from it to the database.
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use deserr::Deserr;
 use lambda_http::http::{Method, StatusCode, header};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::auth::{Claims, Organization, Permission, Role, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config::StartupError;
-use crate::db::{Database, Row, Scope, ping_outside_any_scope};
+use crate::db::{Database, Row, Scope, Visit, ping_outside_any_scope};
 use crate::domain::LeadFilters;
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FieldErrors, Id, Text};
@@ -31,8 +31,7 @@ pub struct Ctx<'a> {
     pub(crate) verifier: Option<&'a Verifier>,
     pub(crate) database: &'a Database,
     pub(crate) clock: &'a Clock,
-    /// Known once a statement has run; for the log.
-    pub(crate) dealership: OnceLock<Uuid>,
+    pub(crate) visit: &'a Arc<Visit>,
 }
 
 impl Ctx<'_> {
@@ -63,12 +62,12 @@ impl Ctx<'_> {
 
     /// The scope of a dealership's public form: it can insert, and see nothing.
     pub fn intake(&self, dealership: Uuid) -> Scope<'_> {
-        Scope::intake(self.database, dealership, &self.dealership)
+        Scope::intake(self.database, dealership, self.visit)
     }
 
     /// The scope of Clerk's webhooks. Verify the signature first.
     pub fn provisioning(&self) -> Scope<'_> {
-        Scope::provisioning(self.database, &self.dealership)
+        Scope::provisioning(self.database, self.visit)
     }
 
     /// Asks the database for a sign of life, outside any scope: for the health check and nothing else.
@@ -76,7 +75,7 @@ impl Ctx<'_> {
     /// # Errors
     /// 503 when there is none.
     pub async fn ping_database_outside_any_scope(&self) -> Result<(), ApiError> {
-        ping_outside_any_scope(self.database).await.map_err(ApiError::from)
+        ping_outside_any_scope(self.database, self.visit).await.map_err(ApiError::from)
     }
 
     /// The current time, by the clock that a test can set.
@@ -263,7 +262,7 @@ impl Ctx<'_> {
 
     fn scope(&self, claims: Claims, organization: Organization, may: impl Fn(Role) -> bool) -> Scope<'_> {
         let allowed = Role::ALL.into_iter().filter(|role| may(*role)).collect();
-        Scope::member(self.database, claims, organization, allowed, self.is_read(), &self.dealership)
+        Scope::member(self.database, claims, organization, allowed, self.is_read(), self.visit)
     }
 
     /// The verified caller.

@@ -2,9 +2,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
@@ -13,11 +11,8 @@ use http_body_util::StreamBody;
 use lambda_http::Response;
 use lambda_http::http::{HeaderValue, header};
 
-use uuid::Uuid;
-
 use crate::error::{ApiError, StatusCode};
-use crate::route::Route;
-use crate::telemetry;
+use crate::telemetry::Invocation;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Vec<u8>, ApiError>> + Send>>;
 
@@ -66,24 +61,14 @@ pub struct Logged {
 
 /// What is known of the request before its body has left.
 pub(crate) struct Line {
-    pub(crate) route: &'static Route,
-    pub(crate) dealership: OnceLock<Uuid>,
-    pub(crate) request_id: String,
-    pub(crate) started: Instant,
+    pub(crate) invocation: Invocation,
     pub(crate) written: bool,
 }
 
 impl Line {
     pub(crate) fn write(&mut self, status: StatusCode, error: Option<&ApiError>) {
         self.written = true;
-        telemetry::request(
-            self.route.name,
-            &self.dealership,
-            &self.request_id,
-            status,
-            self.started.elapsed(),
-            error,
-        );
+        self.invocation.answered(status, error);
     }
 }
 

@@ -1,13 +1,14 @@
 //! A function that answers with files which were built into it: it knows no caller, no database and no secret.
-use std::sync::OnceLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use lambda_http::http::{HeaderValue, header};
-use lambda_http::{Body, Request, Response, service_fn};
+use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 
 use crate::app::request_id;
 use crate::error::{ApiError, StatusCode};
-use crate::telemetry;
+use crate::telemetry::{self, Invocation, trace_id};
 
 /// For how long a file may be kept, in seconds: it changes with a deployment.
 const CACHE_CONTROL: &str = "public, max-age=300";
@@ -15,6 +16,9 @@ const CACHE_CONTROL: &str = "public, max-age=300";
 /// its style sheet, as data.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Until the first request of this process.
+static IS_COLD: AtomicBool = AtomicBool::new(true);
 
 /// One such function, as `template.yaml` spells it too.
 #[derive(Debug)]
@@ -52,25 +56,25 @@ impl Files {
     /// Answers one request, and writes one line about it to the log.
     #[must_use]
     pub fn respond(&self, request: &Request) -> Response<Body> {
-        let started = Instant::now();
-        let request_id = request_id(request);
+        let trace = request.lambda_context_ref().and_then(|context| context.xray_trace_id.as_deref());
+        let invocation = Invocation {
+            name: self.name,
+            request_id: request_id(request),
+            trace_id: trace_id(trace),
+            is_cold: IS_COLD.swap(false, Ordering::Relaxed),
+            started: Instant::now(),
+            visit: Arc::default(),
+        };
         let file = self.files.iter().find(|file| file.path == request.uri().path());
         let (status, error) = match file {
             Some(_) => (StatusCode::OK, None),
             None => (StatusCode::NOT_FOUND, Some(ApiError::not_found())),
         };
-        telemetry::request(
-            self.name,
-            &OnceLock::new(),
-            &request_id,
-            status,
-            started.elapsed(),
-            error.as_ref(),
-        );
+        invocation.answered(status, error.as_ref());
 
         let mut response = match (file, error) {
             (Some(file), _) => file.to_response(),
-            (None, error) => error.unwrap_or_else(ApiError::not_found).into_response(&request_id),
+            (None, error) => error.unwrap_or_else(ApiError::not_found).into_response(&invocation.request_id),
         };
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response

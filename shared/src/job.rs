@@ -1,5 +1,6 @@
 //! What runs by the clock instead of on a request: start once; then, for each event of the scheduler, work and tell.
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -12,9 +13,9 @@ use uuid::Uuid;
 use crate::app::connect;
 use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
-use crate::db::{Database, Login, Scope};
+use crate::db::{Database, Login, Scope, Visit};
 use crate::error::chain;
-use crate::telemetry;
+use crate::telemetry::{self, Invocation, trace_id};
 
 /// One scheduled function, as `template.yaml` spells it too.
 #[derive(Debug)]
@@ -33,8 +34,10 @@ pub struct Job {
     settings: Arc<Settings>,
     clock: Clock,
     database: Database,
-    /// Not told: a run is about every dealership.
-    dealership: OnceLock<Uuid>,
+    /// One for all runs, which come one after the other.
+    visit: Arc<Visit>,
+    /// Until the first run.
+    is_cold: AtomicBool,
 }
 
 impl Job {
@@ -61,7 +64,8 @@ impl Job {
     ) -> Result<Self, StartupError> {
         let settings = Arc::new(settings);
         let database = Database::new(settings.clone(), schedule.login).await?;
-        Ok(Self { schedule, settings, clock, database, dealership: OnceLock::new() })
+        let is_cold = AtomicBool::new(true);
+        Ok(Self { schedule, settings, clock, database, visit: Arc::default(), is_cold })
     }
 
     /// The settings, for what one function needs alone.
@@ -80,14 +84,14 @@ impl Job {
     /// so each transaction takes a new one.
     #[must_use]
     pub fn provisioning(&self) -> Scope<'_> {
-        Scope::provisioning(&self.database, &self.dealership)
+        Scope::provisioning(&self.database, &self.visit)
     }
 
     /// The scope of what the form of a dealership has received; without a dealership, only of which ones have some
     /// that waits. Its time is short, so each transaction takes a new one.
     #[must_use]
     pub fn parsing(&self, dealership: Option<Uuid>) -> Scope<'_> {
-        Scope::parsing(&self.database, dealership, &self.dealership)
+        Scope::parsing(&self.database, dealership, &self.visit)
     }
 
     /// Takes the scheduler's events until the sandbox ends.
@@ -105,7 +109,8 @@ impl Job {
     {
         let work = &work;
         let run = move |event: LambdaEvent<Value>| async move {
-            self.run(event.payload, &event.context.request_id, work).await
+            let context = event.context;
+            self.run(event.payload, &context.request_id, context.xray_trace_id.as_deref(), work).await
         };
         lambda_runtime::run(service_fn(run)).await
     }
@@ -119,6 +124,7 @@ impl Job {
         &self,
         event: Value,
         request_id: &str,
+        trace: Option<&str>,
         work: impl AsyncFnOnce(E) -> Result<R, F>,
     ) -> Result<Value, Diagnostic>
     where
@@ -126,18 +132,20 @@ impl Job {
         R: Serialize,
         F: std::error::Error + 'static,
     {
-        let started = Instant::now();
+        let invocation = Invocation {
+            name: self.schedule.name,
+            request_id: request_id.to_owned(),
+            trace_id: trace_id(trace),
+            is_cold: self.is_cold.swap(false, Ordering::Relaxed),
+            started: Instant::now(),
+            visit: Arc::clone(&self.visit),
+        };
         let outcome = match serde_json::from_value(event) {
             Ok(event) => work(event).await.map_err(|error| chain(&error)),
             Err(error) => Err(format!("the event is not valid: {error}")),
         };
         let outcome = outcome.and_then(|counts| serde_json::to_value(counts).map_err(|error| chain(&error)));
-        telemetry::run(
-            self.schedule,
-            request_id,
-            started.elapsed(),
-            outcome.as_ref().map_err(String::as_str),
-        );
+        invocation.ran(outcome.as_ref().map_err(String::as_str));
         let error_type = self.schedule.name.to_owned();
         outcome.map_err(|error_message| Diagnostic { error_type, error_message })
     }

@@ -19,7 +19,7 @@
 //! | [`spreadsheet`] | text in cells that a spreadsheet opens |
 //! | [`config`] | settings and secrets |
 //! | [`clerk`] | what Clerk says of organizations, people and memberships, and the rows that follow |
-//! | [`telemetry`] | the log |
+//! | [`telemetry`] | the log and the metrics in it |
 //! | [`clock`] | the time |
 // The macros name this crate as the functions do.
 extern crate self as shared;

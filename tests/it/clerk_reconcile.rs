@@ -78,7 +78,7 @@ impl Bench {
             report = Some(reconcile(&job, &config, &request, &mut tell).await?);
             Ok::<_, clerk_reconcile::Failure>(())
         };
-        job.run(event, "test", work).await.map_err(|failure| failure.error_message)?;
+        job.run(event, "test", None, work).await.map_err(|failure| failure.error_message)?;
         Ok((report.unwrap(), differences))
     }
 

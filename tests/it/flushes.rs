@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::clerk_webhook::delivery;
 use crate::import_leads;
+use crate::support::log::Log;
 use crate::support::proxy::Proxy;
 use crate::support::{ENDPOINTS, Event, World, event, kari, lead, merge_id, nina, session_token, submission};
 
@@ -137,10 +138,14 @@ async fn a_warm_request_waits_for_the_database_once_or_for_a_result_that_it_need
         watched.flushes(request).await;
     }
     let connections = watched.proxy.connections();
+    let (log, _guard) = Log::capture();
     let mut counted = Vec::new();
     for (name, request) in requests(2) {
         counted.push((name, watched.flushes(request).await));
     }
+    let told: Vec<_> = log.lines().iter().map(|line| line["flushes"].as_u64().unwrap() as usize).collect();
+    let on_the_wire: Vec<_> = counted.iter().map(|(_, flushes)| *flushes).collect();
+    assert_eq!(told, on_the_wire, "each request's line tells its flushes");
     counted.sort_unstable();
     assert_eq!(counted, FLUSHES);
     assert_eq!(watched.proxy.connections(), connections, "a warm request opens no connection");
@@ -159,7 +164,9 @@ async fn a_person_whom_only_the_token_knows_costs_two_flushes_more_and_only_once
     let newcomer = session_token("user_newcomer", Some(organization), Timestamp::now());
     watched.flushes(event("list-leads").by(&kari())).await;
     // Refused, provisioned, and then as for everybody.
+    let (log, _guard) = Log::capture();
     assert_eq!(watched.flushes(event("list-leads").by(&newcomer)).await, 3);
+    assert_eq!(log.lines()[0]["flushes"], 3);
     assert_eq!(watched.flushes(event("list-leads").by(&newcomer)).await, 1);
 }
 

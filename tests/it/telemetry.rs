@@ -1,63 +1,19 @@
-//! The log tells what went wrong, and nothing about the customer.
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
+//! The log tells what went wrong and what it cost, and nothing about the customer.
 use dev::people::{KARI, TESLA_OSLO};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{Answer, Permission};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
+use tokio::net::TcpListener;
 
-use crate::support::{World, endpoint, event, token};
-
-/// What is logged while [`Log::listen`]'s guard lives.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    pub fn listen(&self) -> DefaultGuard {
-        let subscriber =
-            tracing_subscriber::fmt().json().flatten_event(true).with_writer(self.clone()).finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The lines with this message.
-    pub fn lines(&self, message: &str) -> Vec<Value> {
-        let lines =
-            self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
-        lines.into_iter().filter(|line| line["message"] == message).collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use crate::support::log::{self, Log};
+use crate::support::metrics::Metrics;
+use crate::support::{World, endpoint, event, kari, token};
 
 /// What is logged of a request that runs `sql` as a writer of Tesla Oslo.
 async fn logged(sql: &str) -> (u16, Log) {
     let world = World::seeded().await;
-    let log = Log::default();
     let app = world.app(endpoint("create-lead")).await;
     let request = event("create-lead").by(&token(&TESLA_OSLO, &KARI, "admin")).request();
-    let guard = log.listen();
+    let (log, guard) = Log::capture();
     let response = app.respond(request, async |ctx| {
         ctx.member(&[Permission::LeadsEdit]).await?.query(sql, &[]).await?;
         Ok(Answer::no_content())
@@ -82,9 +38,132 @@ async fn a_refused_row_is_not_in_the_log() {
     ] {
         let (status, log) = logged(sql).await;
         assert_eq!(status, 500, "{sql}: no request can do this, so it is our mistake");
-        let line = &log.lines("request")[0];
+        let lines = log.lines();
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
         assert!(line["cause"].as_str().unwrap().contains(told), "{line}");
         assert_eq!((&line["outcome"], &line["level"]), (&"internal".into(), &"ERROR".into()));
+        assert_eq!(Metrics::of(line).unwrap().values["failed"], 1.0);
         assert!(!log.text().contains("Sigurd"), "{}", log.text());
     }
+}
+
+#[tokio::test]
+async fn a_line_has_its_metrics_by_route_and_by_nothing_else() {
+    let world = World::seeded().await;
+    let (log, _guard) = Log::capture();
+    for _ in 0..2 {
+        world.send(event("list-leads").by(&kari())).await.expect(200);
+    }
+    world.send(event("list-leads")).await.expect(401);
+    let lines = log.lines();
+    let metrics: Vec<Metrics> = lines.iter().map(|line| Metrics::of(line).unwrap()).collect();
+    for (metrics, expected) in metrics.iter().zip([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]) {
+        assert_eq!(json!(metrics.dimensions), json!([{ "route": "list-leads" }]));
+        assert_eq!(["cold_start", "flushes"].map(|name| metrics.values[name]), expected, "{metrics:?}");
+        let names: Vec<&str> = metrics.values.keys().map(String::as_str).collect();
+        assert_eq!(names, ["cold_start", "database_ms", "failed", "flushes", "latency_ms"]);
+        assert!(metrics.values["database_ms"] <= metrics.values["latency_ms"], "{metrics:?}");
+        assert_eq!(metrics.values["failed"], 0.0, "a refusal is no failure");
+    }
+    assert_eq!(metrics.len(), 3);
+    assert_eq!(metrics[2].values["database_ms"], 0.0);
+    // CloudWatch leaves these alone; whoever searches the log does not.
+    assert_eq!((&lines[2]["outcome"], &lines[2]["status"]), (&"unauthorized".into(), &401.into()));
+    assert_eq!(lines[0]["dealership_id"], TESLA_OSLO.id.to_string());
+}
+
+#[tokio::test]
+async fn the_databases_time_is_the_time_that_a_request_waited_for_it() {
+    let (status, log) = logged("select 1 from pg_sleep(0.2)").await;
+    assert_eq!(status, 204);
+    let metrics = Metrics::of(&log.lines()[0]).unwrap().values;
+    assert!(
+        metrics["database_ms"] >= 200.0 && metrics["database_ms"] <= metrics["latency_ms"],
+        "{metrics:?}"
+    );
+    assert_eq!(metrics["flushes"], 1.0);
+}
+
+#[tokio::test]
+async fn a_wait_in_vain_counts_too() {
+    let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let world = World::seeded().await.through(nobody.local_addr().unwrap().port());
+    let (log, _guard) = Log::capture();
+    world.send(event("get-lead").by(&kari())).await.expect(503);
+    let metrics = Metrics::of(&log.lines()[0]).unwrap().values;
+    assert_eq!((metrics["failed"], metrics["flushes"]), (1.0, 0.0), "nothing was ever sent");
+    // As long as a connection may take to open: it was waited for and for nothing else.
+    assert!(
+        metrics["database_ms"] >= 2900.0 && metrics["latency_ms"] - metrics["database_ms"] < 500.0,
+        "{metrics:?}"
+    );
+}
+
+#[test]
+fn what_cloudwatch_would_not_take_is_told_from_what_it_takes() {
+    let good = json!({
+        "_aws": {
+            "Timestamp": 1_795_165_200_000_i64,
+            "CloudWatchMetrics": [{
+                "Namespace": "Norvalt",
+                "Dimensions": [["route"]],
+                "Metrics": [{ "Name": "latency_ms", "Unit": "Milliseconds" }],
+            }],
+        },
+        "route": "me",
+        "latency_ms": 1.5,
+    });
+    Metrics::of(&good).unwrap();
+    let directive = |name: &str| format!("/_aws/CloudWatchMetrics/0/{name}");
+    for (at, bad) in [
+        ("/_aws".to_owned(), json!({})),
+        ("/_aws/Timestamp".to_owned(), json!(1_795_165_200)),
+        ("/_aws/Timestamp".to_owned(), json!("2026-11-20T09:00:00Z")),
+        (directive("Namespace"), json!("")),
+        (directive("Dimensions"), json!([])),
+        (directive("Dimensions"), json!(["route"])),
+        (directive("Dimensions"), json!([["status"]])),
+        (directive("Metrics/0/Unit"), json!("ms")),
+        (directive("Metrics/0/Name"), json!("database_ms")),
+        (directive("Metrics/0"), json!({ "Name": "latency_ms", "Value": 1 })),
+        ("/latency_ms".to_owned(), json!("1.5")),
+        ("/latency_ms".to_owned(), Value::Null),
+        ("/route".to_owned(), json!(7)),
+        ("/route".to_owned(), json!("")),
+    ] {
+        let mut line = good.clone();
+        *line.pointer_mut(&at).unwrap() = bad.clone();
+        assert!(Metrics::of(&line).is_err(), "{at} {bad}");
+    }
+}
+
+/// Every test of this process is under the same watch; this is what it does when somebody is in the log.
+#[tokio::test]
+async fn the_watch_over_the_log_knows_the_sample_data_every_token_and_every_secret() {
+    let world = World::seeded().await;
+    for leak in [
+        "Kari",
+        "kari.nordmann@teslaoslo.example",
+        "+4740000107",
+        &kari(),
+        &world.database.url(shared::Login::Reader),
+        crate::support::WEBHOOK_SECRET,
+        crate::support::FORM_SECRET,
+        crate::support::CLERK_SECRET_KEY,
+    ] {
+        let line = json!({ "level": "INFO", "cause": format!("why: {leak}.") }).to_string();
+        assert!(log::found_in(&line).is_some(), "{line}");
+    }
+    assert_eq!(log::found_in(r#"{"cause":"Permission, Olav and Karin are none of ours"}"#), None);
+}
+
+#[tokio::test]
+#[should_panic = "of the request is in the log"]
+async fn a_request_whose_own_words_are_logged_fails_its_test() {
+    let body = json!({ "source": "phone", "first_name": "Sigurd", "message": "Ring meg etter klokka fire" });
+    let request = event("create-lead").by(&kari()).json(body);
+    log::watch();
+    log::begin();
+    tracing::info!(cause = "not read: Ring meg etter klokka fire", "request");
+    log::hold_to(request.value(), &Value::Null);
 }

@@ -12,8 +12,8 @@ use shared::{Job, Login};
 use tokio::net::TcpListener;
 
 use crate::routes::{Names, block_of, camel, functions, read};
+use crate::support::log::Log;
 use crate::support::{DEPLOYMENT, ENDPOINTS, World, endpoint, event, submission};
-use crate::telemetry::Log;
 
 /// What a function has unless its block says otherwise, in seconds; the template's Globals.
 const DEFAULT_TIMEOUT: u32 = 10;
@@ -184,17 +184,16 @@ async fn log_lines() -> Vec<Value> {
     let app = world.app(endpoint("health")).await;
     let job =
         Job::new(&SCHEDULE, Settings::from_variables(world.variables()), Clock::system()).await.unwrap();
-    let log = Log::default();
-    let listening = log.listen();
+    let (log, listening) = Log::capture();
     let response = app.respond(event("health").request(), health::handle).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let idle = async |_: Request| Ok::<_, DbError>(Report::default());
-    job.run(json!({}), "1", idle).await.unwrap();
+    job.run(json!({}), "1", None, idle).await.unwrap();
     let work = async |request: Request| parse_submissions::parse(&job, &request, &mut |_| ()).await;
-    job.run(json!({}), "2", work).await.unwrap_err();
+    job.run(json!({}), "2", None, work).await.unwrap_err();
     drop(listening);
     let (_, migrations, _) = crate::migrate_database::run(&HashMap::new(), &["Delete"]).await;
-    [log.lines("request"), log.lines("run"), migrations].concat()
+    [log.lines(), migrations].concat()
 }
 
 fn fields(lines: &[Value]) -> Names {

@@ -7,6 +7,7 @@ mod param;
 #[cfg(feature = "migrate")]
 mod passwords;
 mod scope;
+mod visit;
 
 pub use connect::{Database, Login};
 pub use error::DbError;
@@ -18,3 +19,4 @@ pub use passwords::{password_in, set_passwords};
 pub(crate) use scope::ping_outside_any_scope;
 pub use scope::{Open, Scope, Statement};
 pub use tokio_postgres::Row;
+pub(crate) use visit::Visit;

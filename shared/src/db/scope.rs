@@ -1,5 +1,5 @@
 //! The scope: who a statement runs for. Claims, statement and commit leave in one network flush.
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use super::{Database, DbError, Param};
+use super::{Database, DbError, Param, Visit};
 use crate::auth::{Claims, Organization, Permission, Role};
 
 /// For all that one request wants of the database, so that it gets its 503 before the sandbox runs out of time: with
@@ -56,7 +56,7 @@ pub struct Scope<'a> {
     database: &'a Database,
     entry: Entry,
     read_only: bool,
-    dealership: &'a OnceLock<Uuid>,
+    visit: &'a Arc<Visit>,
     /// Set by the first statement: what comes before it is not the database's time.
     deadline: OnceLock<Instant>,
 }
@@ -68,28 +68,28 @@ impl<'a> Scope<'a> {
         organization: Organization,
         allowed: Vec<Role>,
         read_only: bool,
-        dealership: &'a OnceLock<Uuid>,
+        visit: &'a Arc<Visit>,
     ) -> Self {
         let role = organization.names_role.then(|| organization.role.as_str());
         let allowed = allowed.into_iter().map(|role| role.as_str().to_owned()).collect();
         let claims = Box::new(claims);
-        Self::new(database, Entry::Member { claims, organization, role, allowed }, read_only, dealership)
+        Self::new(database, Entry::Member { claims, organization, role, allowed }, read_only, visit)
     }
 
-    pub(crate) fn intake(database: &'a Database, form: Uuid, dealership: &'a OnceLock<Uuid>) -> Self {
-        Self::new(database, Entry::Intake(form), false, dealership)
+    pub(crate) fn intake(database: &'a Database, form: Uuid, visit: &'a Arc<Visit>) -> Self {
+        Self::new(database, Entry::Intake(form), false, visit)
     }
 
-    pub(crate) fn provisioning(database: &'a Database, dealership: &'a OnceLock<Uuid>) -> Self {
-        Self::new(database, Entry::Provisioning, false, dealership)
+    pub(crate) fn provisioning(database: &'a Database, visit: &'a Arc<Visit>) -> Self {
+        Self::new(database, Entry::Provisioning, false, visit)
     }
 
-    pub(crate) fn parsing(database: &'a Database, of: Option<Uuid>, dealership: &'a OnceLock<Uuid>) -> Self {
-        Self::new(database, Entry::Parsing(of), false, dealership)
+    pub(crate) fn parsing(database: &'a Database, of: Option<Uuid>, visit: &'a Arc<Visit>) -> Self {
+        Self::new(database, Entry::Parsing(of), false, visit)
     }
 
-    fn new(database: &'a Database, entry: Entry, read_only: bool, dealership: &'a OnceLock<Uuid>) -> Self {
-        Self { database, entry, read_only, dealership, deadline: OnceLock::new() }
+    fn new(database: &'a Database, entry: Entry, read_only: bool, visit: &'a Arc<Visit>) -> Self {
+        Self { database, entry, read_only, visit, deadline: OnceLock::new() }
     }
 
     /// Whether the calling member may have `permission`: their token's role has it, or names none. The policies
@@ -206,12 +206,14 @@ impl<'a> Scope<'a> {
         let (enter, claims) = self.entry.statement();
         let claims = bind(&claims);
         let sent = statements.iter().map(async |(sql, params)| client.query_typed(sql, &bind(params)).await);
+        let waiting = self.visit.flush();
         let (begin, entered, answers) = tokio::join!(
             biased;
             client.batch_execute(self.begin()),
             client.query_typed(enter, &claims),
             join_all(sent),
         );
+        drop(waiting);
         begin?;
         self.entered(&entered?)?;
         let mut rows = Vec::new();
@@ -233,6 +235,7 @@ impl<'a> Scope<'a> {
                 None => Ok(()),
             }
         };
+        let waiting = self.visit.flush();
         // Sent in this order, in one write; COMMIT answers Ok even when the statement failed, so all of them count.
         let (begin, entered, locked, rows, commit) = tokio::join!(
             biased;
@@ -242,6 +245,7 @@ impl<'a> Scope<'a> {
             client.query_typed(sql, &params),
             client.batch_execute("commit"),
         );
+        drop(waiting);
         open.give_back();
         begin?;
         self.entered(&entered?)?;
@@ -252,7 +256,7 @@ impl<'a> Scope<'a> {
     }
 
     async fn take(&self) -> Result<Open, DbError> {
-        Ok(Open { connection: Some(self.database.connection().await?), deadline: self.deadline() })
+        Open::take(self.database, self.visit, self.deadline()).await
     }
 
     fn deadline(&self) -> Instant {
@@ -268,7 +272,7 @@ impl<'a> Scope<'a> {
         if let Some(dealership) =
             rows.first().map(|row| row.try_get::<_, Option<Uuid>>(0)).transpose()?.flatten()
         {
-            let _ = self.dealership.set(dealership);
+            self.visit.enter(dealership);
         }
         Ok(())
     }
@@ -280,7 +284,9 @@ impl<'a> Scope<'a> {
             [&organization.id, &organization.slug, &claims.user_id, role, &claims.issued_at];
         let mut open = self.take().await?;
         let provision = "select scope.provision($1, $2, $3, $4, $5)";
+        let waiting = self.visit.flush();
         let provisioned = open.client()?.query_typed(provision, &bind(&params)).await;
+        drop(waiting);
         open.give_back();
         provisioned?;
         Ok(true)
@@ -330,9 +336,15 @@ impl Entry {
 pub struct Open {
     connection: Option<Object>,
     deadline: Instant,
+    visit: Arc<Visit>,
 }
 
 impl Open {
+    async fn take(database: &Database, visit: &Arc<Visit>, deadline: Instant) -> Result<Self, DbError> {
+        let _waiting = visit.connect();
+        Ok(Self { connection: Some(database.connection().await?), deadline, visit: Arc::clone(visit) })
+    }
+
     /// Runs the last statements, each of which sees what the ones before it did, and commits, all in one flush.
     /// Returns the rows of each.
     ///
@@ -359,7 +371,9 @@ impl Open {
         // Sent in the order in which they are polled first, which is theirs.
         let sent = statements.iter().map(async |(sql, params)| client.query_typed(sql, &bind(params)).await);
         let all = async { Ok(tokio::join!(biased; join_all(sent), client.batch_execute(how))) };
+        let waiting = self.visit.flush();
         let (done, ended) = before(self.deadline, all).await?;
+        drop(waiting);
         let rows = done.into_iter().collect::<Result<_, _>>()?;
         ended?;
         self.give_back();
@@ -370,6 +384,7 @@ impl Open {
     async fn fetch(&mut self) -> Result<Vec<Row>, DbError> {
         self.deadline = Instant::now() + BUDGET;
         let client = self.client()?;
+        let _waiting = self.visit.flush();
         before(self.deadline, async { Ok(client.query_typed(FETCH, &[]).await?) }).await
     }
 
@@ -401,10 +416,11 @@ fn bind<'a>(params: &[&'a dyn Param]) -> Bound<'a> {
 }
 
 /// The third door, for the health check alone: outside any scope the policies show it nothing.
-pub(crate) async fn ping_outside_any_scope(database: &Database) -> Result<(), DbError> {
+pub(crate) async fn ping_outside_any_scope(database: &Database, visit: &Arc<Visit>) -> Result<(), DbError> {
     let deadline = Instant::now() + BUDGET;
     before(deadline, async {
-        let mut open = Open { connection: Some(database.connection().await?), deadline };
+        let mut open = Open::take(database, visit, deadline).await?;
+        let _waiting = visit.flush();
         open.client()?.batch_execute("select 1").await?;
         open.give_back();
         Ok(())

@@ -2,6 +2,8 @@
 pub mod catalog;
 mod endpoints;
 mod event;
+pub mod log;
+pub mod metrics;
 pub mod openapi;
 pub mod openapi_markdown;
 pub mod proxy;
@@ -28,6 +30,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+pub use dev::clerk::backend::SECRET_KEY as CLERK_SECRET_KEY;
 pub use endpoints::{
     DEPLOYMENT, ENDPOINTS, Endpoint, FILES, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint,
 };
@@ -50,6 +53,14 @@ pub struct World {
     apps: Mutex<HashMap<&'static str, Arc<App>>>,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            log::fail_if_anything_was_seen();
+        }
+    }
+}
+
 /// What came back.
 #[derive(Debug)]
 pub struct Reply {
@@ -66,6 +77,7 @@ impl World {
         let world = Self::empty().await;
         let mut owner = world.owner().await;
         dev::seed::seed(&mut owner).await.unwrap();
+        log::learn(&owner).await;
         world
     }
 
@@ -75,24 +87,29 @@ impl World {
     }
 
     pub fn on(database: TestDatabase) -> Self {
+        log::watch();
         Self { database, concurrency: 1, database_port: None, apps: Mutex::default() }
     }
 
     /// With so many connections for each function.
-    pub fn with_concurrency(self, concurrency: usize) -> Self {
-        Self { concurrency, ..self }
+    pub fn with_concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency;
+        self
     }
 
     /// With functions that reach the database through this port.
-    pub fn through(self, port: u16) -> Self {
-        Self { database_port: Some(port), ..self }
+    pub fn through(mut self, port: u16) -> Self {
+        self.database_port = Some(port);
+        self
     }
 
     /// What its function answers, which the API's document has to have.
     pub async fn send(&self, event: Event) -> Reply {
         let endpoint = endpoint(event.function);
         let app = self.app(endpoint).await;
-        let reply = (endpoint.respond)(&app, event.request()).await.into();
+        log::begin();
+        let reply: Reply = (endpoint.respond)(&app, event.request()).await.into();
+        log::hold_to(event.value(), &reply.json);
         openapi::assert_documented(&event, &reply);
         reply
     }
@@ -142,16 +159,7 @@ impl World {
 
     /// Merges the other into the survivor, both of Tesla Oslo, as Kari would and under an id that a test knows.
     pub async fn merge_as(&self, id: Uuid, survivor: Uuid, other: Uuid) {
-        let mut owner = self.owner().await;
-        let transaction = owner.transaction().await.unwrap();
-        let enter = "select scope.enter_member($1, $2, 'admin', $3)";
-        let now = Timestamp::now().as_second();
-        transaction.execute(enter, &[&TESLA_OSLO.clerk_org_id, &KARI.clerk_user_id, &now]).await.unwrap();
-        transaction
-            .execute("select scope.merge_leads($1, $2, $3, null)", &[&id, &survivor, &other])
-            .await
-            .unwrap();
-        transaction.commit().await.unwrap();
+        dev::invocations::merge(&mut self.owner().await, id, survivor, other).await.unwrap();
     }
 
     /// A count, past the policies.
