@@ -87,7 +87,7 @@ fn payload(text: &str) -> Result<Vec<u8>> {
 }
 
 /// The signature of the Standard Webhooks specification: HMAC-SHA256 over `{id}.{timestamp}.{payload}`.
-fn sign(secret: &str, id: &str, timestamp: &str, payload: &[u8]) -> Result<String> {
+pub(crate) fn sign(secret: &str, id: &str, timestamp: &str, payload: &[u8]) -> Result<String> {
     let key = STANDARD.decode(secret.trim_start_matches("whsec_")).context("decode the webhook secret")?;
     let mac = Hmac::<Sha256>::new_from_slice(&key)?.chain_update(format!("{id}.{timestamp}."));
     Ok(format!("v1,{}", STANDARD.encode(mac.chain_update(payload).finalize().into_bytes())))

@@ -11,6 +11,7 @@ pub mod port;
 pub mod postgres;
 pub mod progress;
 pub mod replay;
+pub mod sam_local;
 pub mod seed;
 pub mod stack;
 pub mod state;

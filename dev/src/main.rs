@@ -10,6 +10,7 @@ use dev::clerk_event::{self, ClerkEvent};
 use dev::database::{self, bring_up_to_date, local_passwords, reach};
 use dev::postgres::Binaries;
 use dev::replay::{ReplayForm, replay};
+use dev::sam_local::{NotHere, SamLocal, sam_local};
 use dev::stack::{self, Up};
 use dev::state::{DATABASE, Lock, State};
 use dev::sync_clerk::{SyncClerk, sync};
@@ -17,6 +18,9 @@ use dev::token::{TokenOf, mint};
 use dev::{logins, progress};
 use shared::db::Login;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How we end where the machine lacks what a command takes; EX_UNAVAILABLE of sysexits.h.
+const UNAVAILABLE: u8 = 69;
 
 /// Runs Norvalt on this machine: PostgreSQL, a stand-in for Clerk, and every function behind one port
 #[derive(Parser)]
@@ -43,6 +47,11 @@ enum Task {
     ///
     /// In the running stack; with DATABASE_URL_PARSER set, in that database.
     Replay(ReplayForm),
+    /// Run every function as SAM does, in containers, each with its event, and compare what they answer
+    ///
+    /// On a database and a stand-in for Clerk of its own. What is missing is installed by apt, which takes root. Ends
+    /// with 69 where no containers can be run.
+    SamLocal(SamLocal),
     /// Open psql on the local database
     Psql {
         /// The database user: owner, reader, writer, provisioner, intake or parser
@@ -78,7 +87,7 @@ fn main() -> ExitCode {
     });
     done.unwrap_or_else(|error| {
         eprintln!("cargo dev: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<NotHere>() { ExitCode::from(UNAVAILABLE) } else { ExitCode::FAILURE }
     })
 }
 
@@ -89,6 +98,7 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::ClerkEvent(event)) => return post(&event).await,
         Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
         Some(Task::Replay(options)) => println!("{}", replay(&options).await?),
+        Some(Task::SamLocal(options)) => return sam_local(&options).await,
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Migrate { url: Some(url) }) => {
             report(&bring_up_to_date(&url, &logins::from_environment()?).await?)

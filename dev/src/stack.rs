@@ -297,18 +297,18 @@ fn quoted(path: &Path) -> String {
 }
 
 /// The signals that ask us to stop.
-struct Stop {
+pub(crate) struct Stop {
     signals: [Signal; 3],
 }
 
 impl Stop {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let [interrupt, terminate, hangup] =
             [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         Ok(Self { signals: [signal(interrupt)?, signal(terminate)?, signal(hangup)?] })
     }
 
-    async fn requested(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => {}
