@@ -48,6 +48,9 @@ pub const INVOCATIONS: [Invocation; 24] = [
     of("undo-merge", 200),
 ];
 
+/// What answers with files, and asks no database.
+pub const FILES: Invocation = of("api-docs", 200);
+
 /// The merge that the event of undo-merge undoes, and the seeded leads in it.
 const MERGE: [Uuid; 3] = [
     uuid!("019a0000-0000-7000-8000-000000005001"),

@@ -111,7 +111,7 @@ fn personal(value: &Value, into: &mut BTreeSet<String>) {
             for (name, value) in fields {
                 match value.as_str().filter(|_| PERSONAL_FIELDS.contains(&name.as_str())) {
                     Some(text) if text.chars().count() >= MIN_CHARS_OF_A_REQUEST => {
-                        drop(into.insert(text.to_owned()))
+                        into.insert(text.to_owned());
                     }
                     Some(_) => {}
                     None => personal(value, into),
