@@ -98,7 +98,7 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::ClerkEvent(event)) => return post(&event).await,
         Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
         Some(Task::Replay(options)) => println!("{}", replay(&options).await?),
-        Some(Task::SamLocal(options)) => return sam_local(&options).await,
+        Some(Task::SamLocal(options)) => return try_all(&options).await,
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Migrate { url: Some(url) }) => {
             report(&bring_up_to_date(&url, &logins::from_environment()?).await?)
@@ -114,6 +114,12 @@ async fn post(event: &ClerkEvent) -> Result<ExitCode> {
     let delivery = clerk_event::post(event).await?;
     println!("{} {}\n{}", delivery.id, delivery.status, delivery.body);
     Ok(if delivery.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn try_all(options: &SamLocal) -> Result<ExitCode> {
+    let tried = sam_local(options).await?;
+    println!("{}", tried.table);
+    Ok(if tried.is_as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn psql(user: &str, arguments: &[OsString]) -> Result<ExitCode> {

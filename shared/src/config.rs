@@ -1,7 +1,9 @@
 //! Settings, from the environment or from AWS Secrets Manager.
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
+use aws_config::timeout::TimeoutConfig;
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -10,6 +12,12 @@ use crate::error::chain;
 /// What ends the name of a setting whose value is in a secret: `DATABASE_URL_READER_SECRET_ARN` names the
 /// secret that holds `DATABASE_URL_READER`.
 const SECRET_SUFFIX: &str = "_SECRET_ARN";
+
+/// For reading one secret, repetitions included: Lambda gives the start of a sandbox 10 seconds.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For one of the tries: the SDK itself waits for an answer without end.
+const SECRET_TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a function cannot start. Its debug form is for people, too, for that is what `main` prints.
 #[derive(Error)]
@@ -79,10 +87,7 @@ impl Settings {
         if !self.is_secret(name) {
             return Ok(None);
         }
-        if let Some(value) = self.secrets.lock().await.get(name) {
-            return Ok(Some(value.clone()));
-        }
-        self.refresh(name).await.map(Some)
+        self.secret(name, None).await.map(Some)
     }
 
     /// Whether `name` lives in a secret, whose value may be rotated while the function runs.
@@ -91,11 +96,21 @@ impl Settings {
         !self.variables.contains_key(name) && self.variables.contains_key(&format!("{name}{SECRET_SUFFIX}"))
     }
 
-    /// Fetches the secret of `name` past the cache: what to do when the database refuses its password.
+    /// The secret of `name`, fetched past the cache if that still has what was `refused`: what to do when the
+    /// database refuses its password. However many are refused at once, one of them fetches it.
     ///
     /// # Errors
     /// [`StartupError::Missing`] when `name` lives in no secret, [`StartupError::Secret`] when it cannot be read.
-    pub async fn refresh(&self, name: &'static str) -> Result<String, StartupError> {
+    pub async fn refresh(&self, name: &'static str, refused: &str) -> Result<String, StartupError> {
+        self.secret(name, Some(refused)).await
+    }
+
+    async fn secret(&self, name: &'static str, refused: Option<&str>) -> Result<String, StartupError> {
+        // Kept until the end: whoever else wants a secret waits for it.
+        let mut secrets = self.secrets.lock().await;
+        if let Some(value) = secrets.get(name).filter(|value| Some(value.as_str()) != refused) {
+            return Ok(value.clone());
+        }
         let arn = self.variables.get(&format!("{name}{SECRET_SUFFIX}")).ok_or(StartupError::Missing(name))?;
         let client = self.client.get_or_init(secrets_manager).await;
         let secret = client.get_secret_value().secret_id(arn).send().await;
@@ -103,13 +118,18 @@ impl Settings {
         let value = secret
             .secret_string
             .ok_or_else(|| StartupError::Invalid(name, "its secret is not text".into()))?;
-        self.secrets.lock().await.insert(name, value.clone());
+        secrets.insert(name, value.clone());
         Ok(value)
     }
 }
 
 /// Built at the first secret only: a function that reads none never loads the SDK's configuration.
 async fn secrets_manager() -> aws_sdk_secretsmanager::Client {
-    let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let timeouts = TimeoutConfig::builder()
+        .operation_timeout(SECRET_TIMEOUT)
+        .operation_attempt_timeout(SECRET_TRY_TIMEOUT)
+        .build();
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).timeout_config(timeouts);
+    let config = config.load().await;
     aws_sdk_secretsmanager::Client::new(&config)
 }

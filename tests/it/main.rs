@@ -39,6 +39,7 @@ mod readme;
 mod reject_submission;
 mod release_submission;
 mod routes;
+mod secrets;
 mod support;
 mod telemetry;
 mod template;

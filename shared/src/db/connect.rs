@@ -245,13 +245,19 @@ impl Connect for Connector {
     > {
         let config = config.clone();
         Box::pin(async move {
-            let current = self.current(&config).await;
-            match self.tls.connect(&current).await {
-                Err(error) if refuses_password(&error) && self.settings.is_secret(self.name) => {
+            if !self.settings.is_secret(self.name) {
+                return self.tls.connect(&config).await;
+            }
+            // As the secret was last read, which a rotation may have changed since the pool was made.
+            let known = self.settings.required(self.name).await.unwrap_or_default();
+            match self.tls.connect(&self.parse(&known).await.unwrap_or(config)).await {
+                Err(error) if refuses_password(&error) => {
                     tracing::warn!(setting = self.name, "password refused, reading the secret again");
-                    // An unreadable secret leaves the old password, whose refusal is then the answer.
-                    let _ = self.settings.refresh(self.name).await;
-                    self.tls.connect(&self.current(&config).await).await
+                    let renewed = self.settings.refresh(self.name, &known).await.ok();
+                    // A secret that is unreadable or the same leaves the refusal.
+                    let Some(renewed) = renewed.filter(|value| *value != known) else { return Err(error) };
+                    let Ok(config) = self.parse(&renewed).await else { return Err(error) };
+                    self.tls.connect(&config).await
                 }
                 connected => connected,
             }
@@ -260,13 +266,9 @@ impl Connect for Connector {
 }
 
 impl Connector {
-    /// The configuration with the password as the settings now have it, which a rotation may have changed.
-    async fn current(&self, config: &Config) -> Config {
-        let host = self.settings.optional(HOST).await.ok().flatten();
-        let value = self.settings.required(self.name).await.ok();
-        value
-            .and_then(|value| parse(self.name, &value, host.as_deref()).ok())
-            .unwrap_or_else(|| config.clone())
+    async fn parse(&self, secret: &str) -> Result<Config, StartupError> {
+        let host = self.settings.optional(HOST).await?;
+        parse(self.name, secret, host.as_deref())
     }
 }
 
