@@ -826,7 +826,8 @@ $$;
 -- The outcome is stored, repeated, key_reused or flood.
 create function scope.receive_submission(
     sent_type text, sent_headers jsonb, sent_body bytea, hash bytea, sender bytea, repeat_key text,
-    spam_signs text[], oddities text[], captcha text, captcha_host text, origin text, next_origin text)
+    spam_signs text[], oddities text[], captcha text, captcha_host text, origin text, next_origin text,
+    submission uuid default scope.uuid_v7())
 returns table (outcome text, receipt_id uuid, origin_is_allowed boolean, next_is_allowed boolean,
                mapping_version integer, mapping jsonb)
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -898,8 +899,8 @@ begin
         return;
     end if;
 
-    insert into public.submissions (content_type, headers, body, content_hash, address_hash, idempotency_key, verdict, reasons)
-    values (sent_type, sent_headers, sent_body, hash, sender, repeat_key, judged, spam_signs || oddities)
+    insert into public.submissions (id, content_type, headers, body, content_hash, address_hash, idempotency_key, verdict, reasons)
+    values (submission, sent_type, sent_headers, sent_body, hash, sender, repeat_key, judged, spam_signs || oddities)
     on conflict on constraint submissions_idempotency_key_key do nothing
     returning id into receipt_id;
     -- Another body took the key in this very instant.
@@ -910,6 +911,7 @@ end $$;
 -- Keeps what was read from a submission and, if it is accepted, files it: on the open lead of the same e-mail address
 -- or phone number, whose blanks it fills and where nothing is overwritten, else on a new one. Without either it is held
 -- instead, and so is what cannot be filed, unless a person has said that it is to be filed. What is filed stays as it is.
+-- Nothing is read under another mapping than today's: whoever does it knew an older one, and it is read once more.
 create function scope.file_submission(submission uuid, read jsonb, read_under integer) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -917,6 +919,9 @@ declare
     received record;
     problem text;
 begin
+    if read_under <> coalesce((select max(m.version) from public.form_mappings m where m.dealership_id = here), 0) then
+        return;
+    end if;
     select s.verdict, s.received_at, s.reviewed_by is not null as is_reviewed into received from public.submissions s
      where s.dealership_id = here and s.id = submission and s.filed_at is null for update;
     if not found then

@@ -303,7 +303,7 @@ async fn clerks_outage_is_a_503_and_never_the_callers_fault() {
             issued_at: Timestamp::now() + jiff::SignedDuration::from_mins(*later.borrow()),
             lifetime: TOKEN_SECONDS,
         });
-        Reply::from((list_leads.respond)(&app, event("list-leads").by(&kari).request()).await)
+        Reply::from((list_leads.respond)(&world, &app, event("list-leads").by(&kari).request()).await)
     };
     let pass_a_minute = || later.send_modify(|minutes| *minutes += 1);
 
@@ -318,7 +318,7 @@ async fn clerks_outage_is_a_503_and_never_the_callers_fault() {
     }
     // What is no token needs no key to be refused.
     let nobody = event("list-leads").request();
-    assert_eq!(Reply::from((list_leads.respond)(&app, nobody).await).status, 401);
+    assert_eq!(Reply::from((list_leads.respond)(&world, &app, nobody).await).status, 401);
 
     pass_a_minute();
     clerk.set_answer(Answer::OwnKey);

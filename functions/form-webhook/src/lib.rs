@@ -3,6 +3,9 @@
 //! and its database user sees no row.
 mod captcha;
 
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -31,12 +34,21 @@ const FLOOD_SECONDS: u32 = 600;
 const KEPT_HEADERS: [&str; 6] =
     ["accept", "accept-language", "content-type", "origin", "referer", "user-agent"];
 
+/// Dealerships whose mapping a sandbox remembers.
+const REMEMBERED: usize = 1000;
+
 /// What a verdict needs to know.
 pub struct Config {
-    /// What signs a form's time, and hides the senders' addresses.
-    pub keys: TokenKeys,
-    /// Cloudflare Turnstile, if the deployment has it.
-    pub captcha: Option<Captcha>,
+    keys: TokenKeys,
+    captcha: Option<Captcha>,
+    /// As the database last had it. It says if it has another now, so a wrong one costs time alone.
+    mappings: Cache<Uuid, Versioned>,
+}
+
+#[derive(Clone, Default)]
+struct Versioned {
+    version: i32,
+    mapping: Arc<Mapping>,
 }
 
 impl Config {
@@ -45,7 +57,14 @@ impl Config {
     /// # Errors
     /// When one of them is missing that must be there, or unusable.
     pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
-        Ok(Self { keys: TokenKeys::read(settings).await?, captcha: Captcha::read(settings).await? })
+        Ok(Self::new(TokenKeys::read(settings).await?, Captcha::read(settings).await?))
+    }
+
+    /// `keys` sign a form's time, and hide the senders' addresses; `captcha` is Cloudflare Turnstile, if the
+    /// deployment has it.
+    #[must_use]
+    pub fn new(keys: TokenKeys, captcha: Option<Captcha>) -> Self {
+        Self { keys, captcha, mappings: Cache::new(REMEMBERED) }
     }
 }
 
@@ -56,7 +75,7 @@ const ALLOW_ORIGIN: Header =
 const RECEIVE: &str = "
     select outcome, receipt_id, origin_is_allowed, next_is_allowed, coalesce(mapping_version, 0) as mapping_version,
            coalesce(mapping, '{}') as mapping
-      from scope.receive_submission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+      from scope.receive_submission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 #[derive(JsonSchema, Serialize)]
 struct Receipt {
@@ -75,24 +94,32 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     let signs = Signs::of(&form, dealership, config, ctx);
     let captcha = captcha::verify(config.captcha.as_ref(), form.captcha()).await;
     let next = form.next().filter(|next| is_plain_http(next));
+    let id = Uuid::now_v7();
+    let known = config.mappings.get(&dealership).unwrap_or_default();
+    let enquiry = read(&form, &known.mapping)?;
     let intake = ctx.intake(dealership);
-    let rows = intake
-        .query(
-            RECEIVE,
-            &[
-                &content_type,
-                &kept_headers(ctx),
-                &body,
-                &form.content_hash(),
-                &ctx.source_address().and_then(|address| config.keys.pseudonym(&address)),
-                &repeat.key,
-                &signs.spam,
-                &signs.oddities,
-                &captcha.as_str(),
-                &captcha.host(),
-                &ctx.header("origin"),
-                &next.map(origin),
-            ],
+    // Filed in the same flush, if it is the first of its kind and the mapping is still the one that we know.
+    let (rows, mut filed) = intake
+        .query_both(
+            (
+                RECEIVE,
+                vec![
+                    &content_type,
+                    &kept_headers(ctx),
+                    &body,
+                    &form.content_hash(),
+                    &ctx.source_address().and_then(|address| config.keys.pseudonym(&address)),
+                    &repeat.key,
+                    &signs.spam,
+                    &signs.oddities,
+                    &captcha.as_str(),
+                    &captcha.host(),
+                    &ctx.header("origin"),
+                    &next.map(origin),
+                    &id,
+                ],
+            ),
+            (FILE, vec![&id, &enquiry, &known.version]),
         )
         .await?;
     let received = rows.first().ok_or_else(ApiError::not_found)?;
@@ -104,10 +131,13 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
 
     // From here on it is stored, and acknowledged whatever happens: parse-submissions files what is left.
     let receipt_id: Uuid = received.try_get("receipt_id")?;
-    let mapping: Mapping = fields::read(received.try_get("mapping")?).unwrap_or_default();
-    let enquiry = serde_json::to_value(Enquiry::read(&form, &mapping)).map_err(ApiError::internal)?;
     let version: i32 = received.try_get("mapping_version")?;
-    let filed = intake.query(FILE, &[&receipt_id, &enquiry, &version]).await;
+    if (receipt_id, version) != (id, known.version) {
+        let mapping: Mapping = fields::read(received.try_get("mapping")?).unwrap_or_default();
+        let enquiry = read(&form, &mapping)?;
+        config.mappings.insert(dealership, Versioned { version, mapping: Arc::new(mapping) });
+        filed = intake.query(FILE, &[&receipt_id, &enquiry, &version]).await;
+    }
 
     let wants_json = ctx.header("accept").is_some_and(|accept| accept.contains("application/json"));
     let mut answer = match next {
@@ -172,6 +202,10 @@ impl Signs {
         }
         signs
     }
+}
+
+fn read(form: &Form, mapping: &Mapping) -> Result<Value, ApiError> {
+    serde_json::to_value(Enquiry::read(form, mapping)).map_err(ApiError::internal)
 }
 
 fn kept_headers(ctx: &Ctx<'_>) -> Value {

@@ -51,7 +51,8 @@ enum Entry {
 }
 
 /// Runs statements for one caller. There are three doors: [`Scope::query`] for one statement, [`Scope::open`] for one
-/// whose result the others need, and [`Scope::stream`] for one with more rows than fit in memory.
+/// whose result the others need, and [`Scope::stream`] for one with more rows than fit in memory; two more are the first
+/// one's, [`Scope::query_in_turn`] and [`Scope::query_both`].
 pub struct Scope<'a> {
     database: &'a Database,
     entry: Entry,
@@ -131,6 +132,32 @@ impl<'a> Scope<'a> {
         params: &[&dyn Param],
     ) -> Result<Vec<Row>, DbError> {
         before(self.deadline(), self.try_query(Some(name), sql, params)).await
+    }
+
+    /// The one-statement door twice, in one flush: each statement in a transaction of its own, so that what the second
+    /// meets undoes nothing of the first. It is sent without waiting for the first, whatever becomes of that.
+    ///
+    /// # Errors
+    /// The outer is the first statement's, as of [`Scope::query`]; the inner is the second's.
+    pub async fn query_both(
+        &self,
+        (first, of_first): Statement<'_>,
+        (second, of_second): Statement<'_>,
+    ) -> Result<(Vec<Row>, Result<Vec<Row>, DbError>), DbError> {
+        let both = async {
+            let mut open = self.take().await?;
+            let client = open.client()?;
+            let waiting = self.visit.flush();
+            let (first, second) = tokio::join!(
+                biased;
+                self.transaction(client, None, first, &of_first),
+                self.transaction(client, None, second, &of_second),
+            );
+            drop(waiting);
+            open.give_back();
+            Ok((first?, second))
+        };
+        before(self.deadline(), both).await
     }
 
     async fn try_query(
@@ -223,10 +250,23 @@ impl<'a> Scope<'a> {
         Ok((open, rows))
     }
 
-    /// `lock` is the name of the lock to wait for first, if any.
     async fn flush(&self, lock: Option<&str>, sql: &str, params: &[&dyn Param]) -> Result<Vec<Row>, DbError> {
         let mut open = self.take().await?;
-        let client = open.client()?;
+        let waiting = self.visit.flush();
+        let rows = self.transaction(open.client()?, lock, sql, params).await;
+        drop(waiting);
+        open.give_back();
+        rows
+    }
+
+    /// Every answer has come when it ends. `lock` is the name of the lock to wait for first, if any.
+    async fn transaction(
+        &self,
+        client: &Object,
+        lock: Option<&str>,
+        sql: &str,
+        params: &[&dyn Param],
+    ) -> Result<Vec<Row>, DbError> {
         let (enter, claims) = self.entry.statement();
         let (claims, params) = (bind(&claims), bind(params));
         let in_turn = async {
@@ -235,7 +275,6 @@ impl<'a> Scope<'a> {
                 None => Ok(()),
             }
         };
-        let waiting = self.visit.flush();
         // Sent in this order, in one write; COMMIT answers Ok even when the statement failed, so all of them count.
         let (begin, entered, locked, rows, commit) = tokio::join!(
             biased;
@@ -245,8 +284,6 @@ impl<'a> Scope<'a> {
             client.query_typed(sql, &params),
             client.batch_execute("commit"),
         );
-        drop(waiting);
-        open.give_back();
         begin?;
         self.entered(&entered?)?;
         locked?;

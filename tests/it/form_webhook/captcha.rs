@@ -73,7 +73,7 @@ async fn config(url: &str) -> Config {
     let settings =
         Settings::from_variables(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let captcha = Captcha::read(&settings).await.unwrap();
-    Config { keys: TokenKeys::parse(FORM_SECRET).unwrap(), captcha }
+    Config::new(TokenKeys::parse(FORM_SECRET).unwrap(), captcha)
 }
 
 async fn send(world: &World, config: &Config, token: Option<&str>) {

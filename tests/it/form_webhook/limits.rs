@@ -101,7 +101,7 @@ async fn twenty_honest_enquiries_arrive_in_a_flood_of_five_thousand() {
             events.push(honest(n / 250));
         }
     }
-    for batch in events.chunks(500) {
+    for batch in events.chunks(100) {
         for reply in send_all(&world, batch.to_vec()).await {
             receipt(reply);
         }

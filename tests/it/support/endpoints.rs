@@ -10,6 +10,8 @@ use shared::files::Files;
 use shared::forms::TokenKeys;
 use shared::{App, Operation, Route, Schedule};
 
+use super::World;
+
 /// What the tests sign Clerk's webhooks with.
 pub const WEBHOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM=";
 
@@ -19,8 +21,10 @@ static CLERK: LazyLock<Config> =
 /// What the tests sign the time of a form with.
 pub const FORM_SECRET: &str = "the secret of the tests' forms";
 
-static FORM: LazyLock<form_webhook::Config> =
-    LazyLock::new(|| form_webhook::Config { keys: TokenKeys::parse(FORM_SECRET).unwrap(), captcha: None });
+/// What it remembers is true of one database.
+pub(super) fn form_config() -> form_webhook::Config {
+    form_webhook::Config::new(TokenKeys::parse(FORM_SECRET).unwrap(), None)
+}
 
 static FORM_SCRIPT: LazyLock<form_script::Config> =
     LazyLock::new(|| form_script::Config { keys: TokenKeys::parse(FORM_SECRET).unwrap(), captcha: None });
@@ -34,7 +38,9 @@ static SNIPPET: LazyLock<get_form_snippet::Config> =
 /// Without a captcha.
 static DEALERSHIP: patch_dealership::Config = patch_dealership::Config { has_captcha: false };
 
-type Respond = for<'a> fn(&'a App, Request) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
+/// A world has what its functions remember.
+type Respond =
+    for<'a> fn(&'a World, &'a App, Request) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
 
 pub struct Endpoint {
     pub route: &'static Route,
@@ -47,7 +53,7 @@ macro_rules! endpoints {
     ($($function:ident),+ $(,)?) => {
         [$(Endpoint {
             route: &$function::ROUTE,
-            respond: |app, request| Box::pin(async { app.respond(request, $function::handle).await.unwrap() }),
+            respond: |_, app, request| Box::pin(async { app.respond(request, $function::handle).await.unwrap() }),
             operation: $function::operation,
         }),+]
     };
@@ -55,10 +61,10 @@ macro_rules! endpoints {
 
 /// With what the function reads once at its start.
 macro_rules! configured {
-    ($function:ident, $config:expr) => {
+    ($function:ident, |$world:pat_param| $config:expr) => {
         Endpoint {
             route: &$function::ROUTE,
-            respond: |app, request| {
+            respond: |$world, app, request| {
                 Box::pin(async {
                     app.respond(request, async |ctx| $function::handle(ctx, $config).await).await.unwrap()
                 })
@@ -66,12 +72,15 @@ macro_rules! configured {
             operation: $function::operation,
         }
     };
+    ($function:ident, $config:expr) => {
+        configured!($function, |_| $config)
+    };
 }
 
 /// A file, gathered; one that breaks is half a file, which no test may take for one.
 const EXPORT_LEADS: Endpoint = Endpoint {
     route: &export_leads::ROUTE,
-    respond: |app, request| {
+    respond: |_, app, request| {
         Box::pin(async {
             let response = app.respond_with_file(request, export_leads::handle).await.unwrap();
             let (head, body) = response.into_parts();
@@ -107,7 +116,7 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         EXPORT_LEADS,
         configured!(clerk_webhook, &CLERK),
         configured!(form_script, &FORM_SCRIPT),
-        configured!(form_webhook, &FORM),
+        configured!(form_webhook, |world| &world.form),
         configured!(get_form_snippet, &SNIPPET),
         configured!(patch_dealership, &DEALERSHIP),
     ]);

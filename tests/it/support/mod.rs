@@ -51,6 +51,7 @@ pub struct World {
     concurrency: usize,
     database_port: Option<u16>,
     apps: Mutex<HashMap<&'static str, Arc<App>>>,
+    form: form_webhook::Config,
 }
 
 impl Drop for World {
@@ -88,7 +89,13 @@ impl World {
 
     pub fn on(database: TestDatabase) -> Self {
         log::watch();
-        Self { database, concurrency: 1, database_port: None, apps: Mutex::default() }
+        Self {
+            database,
+            concurrency: 1,
+            database_port: None,
+            apps: Mutex::default(),
+            form: endpoints::form_config(),
+        }
     }
 
     /// With so many connections for each function.
@@ -108,7 +115,7 @@ impl World {
         let endpoint = endpoint(event.function);
         let app = self.app(endpoint).await;
         log::begin();
-        let reply: Reply = (endpoint.respond)(&app, event.request()).await.into();
+        let reply: Reply = (endpoint.respond)(self, &app, event.request()).await.into();
         log::hold_to(event.value(), &reply.json);
         openapi::assert_documented(&event, &reply);
         reply
