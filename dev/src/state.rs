@@ -23,10 +23,10 @@ pub const ORIGIN: &str = "http://localhost:3000";
 /// Cloudflare's captcha, for whoever has a widget: as in our own environment.
 const TURNSTILE: [&str; 3] = ["TURNSTILE_SITE_KEY", "TURNSTILE_SECRET_KEY", "TURNSTILE_URL"];
 
-/// The folder of the state, the cluster and the logs.
+/// The folder of the state, the cluster and the logs: `NORVALT_STATE`, for a run whose data is its own.
 #[must_use]
 pub fn folder() -> PathBuf {
-    crate::target().join("dev")
+    environment::variable("NORVALT_STATE").map_or_else(|| crate::target().join("dev"), PathBuf::from)
 }
 
 /// Ports, which stay the same as long as nobody else takes them, and secrets made at random on the first run.

@@ -1,4 +1,4 @@
-"""The lines of docs/API.md, run as they stand there against the running stack; `.ci/run` says where it is."""
+"""The lines of docs/API.md, run as they stand there against the running stack; `run.py` says where it is."""
 
 import json
 import os
