@@ -160,13 +160,15 @@ impl Ctx<'_> {
         self.query().map(|NoQuery {}| ())
     }
 
-    /// The JSON body as `T`.
+    /// The JSON body as `T`; a PATCH may call it a merge patch.
     ///
     /// # Errors
     /// 413, 415, 400 when it is no JSON, 422 with every invalid field.
     pub fn json<T: Deserr<FieldErrors>>(&self) -> Result<T, ApiError> {
+        let is_patch = self.request.method() == Method::PATCH;
         match self.content_type().as_str() {
-            "application/json" | "application/merge-patch+json" => {}
+            "application/json" => {}
+            "application/merge-patch+json" if is_patch => {}
             _ => return Err(unsupported_media_type("Send JSON, as content-type application/json.")),
         }
         fields::read(self.json_value()?).map_err(ApiError::invalid)

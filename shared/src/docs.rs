@@ -154,11 +154,10 @@ impl Operation {
     /// As [`Ctx::json`](crate::Ctx::json).
     #[must_use]
     pub fn json<T: JsonSchema>(self) -> Self {
-        let content_type = match self.route.method {
-            "PATCH" => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        self.body(Media::of::<T>(content_type))
+        let patch = (self.route.method == "PATCH").then_some("application/merge-patch+json");
+        let content_types = patch.into_iter().chain(["application/json"]);
+        content_types
+            .fold(self, |json, content_type| json.body(Media::of::<T>(content_type)))
             .refusal(StatusCode::BAD_REQUEST, &["malformed_json"])
             .refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &["unsupported_media_type"])
             .refusal(StatusCode::UNPROCESSABLE_ENTITY, &["validation_failed"])

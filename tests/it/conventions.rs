@@ -25,3 +25,40 @@ async fn an_answer_is_kept_by_nobody_and_is_what_it_says() {
         }
     }
 }
+
+/// The local emulator answers such requests by itself, with a 500, before any function sees them.
+#[tokio::test]
+async fn bytes_that_are_no_text_are_nobodys_failure() {
+    let world = World::seeded().await;
+    for endpoint in ENDPOINTS.iter() {
+        let (name, operation) = (endpoint.route.name, (endpoint.operation)());
+        for header in &operation.headers {
+            let reply = world.send(event(name).by(&kari()).header(header.name, "k\u{e9}")).await;
+            assert!(reply.status < 500, "{name} answers {} to its {}", reply.status, header.name);
+        }
+        for body in &operation.bodies {
+            let bytes = event(name).by(&kari()).header("content-type", body.content_type).bytes(b"\xff\xfe{");
+            let reply = world.send(bytes).await;
+            let is_told = (400..500).contains(&reply.status) || !body.content_type.ends_with("json");
+            assert!(
+                is_told && reply.status < 500,
+                "{name} answers {} to no {}",
+                reply.status,
+                body.content_type
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_merge_patch_is_for_patch() {
+    let world = World::seeded().await;
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.route.caller == Caller::Member) {
+        let (name, operation) = (endpoint.route.name, (endpoint.operation)());
+        if operation.bodies.iter().any(|body| body.content_type.ends_with("json")) {
+            let patch = event(name).by(&kari()).header("content-type", "application/merge-patch+json");
+            let is_refused = world.send(patch).await.status == 415;
+            assert_eq!(is_refused, endpoint.route.method != "PATCH", "{name}");
+        }
+    }
+}

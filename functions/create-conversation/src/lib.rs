@@ -1,7 +1,7 @@
 //! `POST /api/v1/conversations`: one message on a lead. It records what was said; sending is not its business.
 use deserr::Deserr;
 use schemars::JsonSchema;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use shared::domain::{AuthorKind, Channel, Conversation, Direction};
 use shared::fields::{FieldErrors, Id, Text};
 use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, conversation_columns};
@@ -18,7 +18,7 @@ pub const ROUTE: Route = Route {
 
 #[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("anyOf" = either_direction()))]
 struct NewConversation {
     lead_id: Id,
     channel: Channel,
@@ -36,6 +36,18 @@ struct NewConversation {
     #[deserr(default)]
     #[schemars(default)]
     message_metadata: JsonObject,
+}
+
+/// As `conversations_author_check` and `conversations_form_check` say it.
+fn either_direction() -> [Value; 2] {
+    let inbound =
+        json!({ "direction": { "const": "inbound" }, "author_kind": { "enum": ["customer", null] } });
+    let outbound = json!({
+        "direction": { "const": "outbound" },
+        "author_kind": { "not": { "const": "customer" } },
+        "channel": { "not": { "const": "form" } },
+    });
+    [json!({ "required": ["direction"], "properties": inbound }), json!({ "properties": outbound })]
 }
 
 fn outbound() -> Direction {

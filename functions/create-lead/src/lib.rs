@@ -2,6 +2,7 @@
 use deserr::Deserr;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Value, json};
 use shared::domain::{Attribution, Consent, Email, Lead, Phone, Source};
 use shared::fields::{FieldErrors, Id, Text};
 use shared::{Answer, ApiError, Caller, Ctx, Login, Operation, Permission, Route, select_lead};
@@ -19,7 +20,7 @@ pub const ROUTE: Route = Route {
 /// What a caller says of a new lead, in the names of the columns it fills.
 #[derive(Deserr, JsonSchema, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("anyOf" = one_of_the_contacts()))]
 struct NewLead {
     source: Source,
     #[deserr(default)]
@@ -48,6 +49,12 @@ struct NewLead {
     #[deserr(default)]
     #[schemars(default)]
     consent: Consent,
+}
+
+/// As `leads_contact_check` says it: a lead is of somebody.
+fn one_of_the_contacts() -> Vec<Value> {
+    let given = |name: &str| json!({ "required": [name], "properties": { name: { "type": "string" } } });
+    ["first_name", "last_name", "email", "phone", "company"].map(given).into()
 }
 
 /// Nothing is made when the idempotency key is taken; two at once wait for each other at its primary key.

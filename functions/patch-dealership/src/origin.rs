@@ -9,21 +9,27 @@ use url::{Origin as UrlOrigin, Url};
 const MAX_ORIGINS: usize = 20;
 /// Characters of an origin: a host name of 253, the scheme and a port.
 const MAX_ORIGIN_CHARS: usize = 267;
+/// Nearly: a usual port, and an address that is not written as usual, a browser writes otherwise.
+const ORIGIN: &str = "^(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://localhost)(:[1-9][0-9]{0,4})?$";
 
-/// At most 20 origins, each once.
+/// At most 20 origins; each is kept once.
 #[derive(Debug, Deserr, Serialize)]
 #[deserr(try_from(Vec<Origin>) = Origins::parse -> Invalid)]
 pub(crate) struct Origins(Vec<Origin>);
 
-inline_schema!(Origins, { "type": "array", "items": { "type": "string", "maxLength": MAX_ORIGIN_CHARS, "pattern": "^https?://" } });
+inline_schema!(Origins, {
+    "type": "array",
+    "maxItems": MAX_ORIGINS,
+    "items": { "type": "string", "maxLength": MAX_ORIGIN_CHARS, "pattern": ORIGIN },
+});
 
 impl Origins {
     fn parse(mut origins: Vec<Origin>) -> Result<Self, Invalid> {
-        origins.sort_unstable();
-        origins.dedup();
         if origins.len() > MAX_ORIGINS {
             return Err(Invalid::because(format!("must have at most {MAX_ORIGINS} origins")));
         }
+        origins.sort_unstable();
+        origins.dedup();
         Ok(Self(origins))
     }
 }
