@@ -121,7 +121,7 @@ async fn a_captcha_is_required_only_where_there_is_one() {
     let reply = app.respond(request, async |ctx| patch_dealership::handle(ctx, &config).await).await.unwrap();
     assert_eq!(Reply::from(reply).expect(200).json["form"]["captcha_required"], true);
     // Where the widget is gone again, others can still be set.
-    send(&world, json!({"hourly_cap": 5})).await.expect(200);
+    send(&world, json!({"hourly_cap": 5.0})).await.expect(200);
     assert_eq!(form(&world).await["captcha_required"], true);
 }
 

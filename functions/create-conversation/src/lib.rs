@@ -38,10 +38,13 @@ struct NewConversation {
     message_metadata: JsonObject,
 }
 
-/// As `conversations_author_check` and `conversations_form_check` say it.
+/// As the constraints of the table say it.
 fn either_direction() -> [Value; 2] {
-    let inbound =
-        json!({ "direction": { "const": "inbound" }, "author_kind": { "enum": ["customer", null] } });
+    let inbound = json!({
+        "direction": { "const": "inbound" },
+        "author_kind": { "enum": ["customer", null] },
+        "channel": { "not": { "const": "note" } },
+    });
     let outbound = json!({
         "direction": { "const": "outbound" },
         "author_kind": { "not": { "const": "customer" } },

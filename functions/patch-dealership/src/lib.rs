@@ -80,15 +80,17 @@ merge_patch! {
 
 /// How much is accepted before the rest is held: 0 holds everything.
 #[derive(Clone, Copy, Debug, Deserr, Serialize)]
-#[deserr(try_from(i64) = Cap::parse -> Invalid)]
+#[deserr(try_from(f64) = Cap::parse -> Invalid)]
 struct Cap<const MAX: i32>(i32);
 
 inline_schema!([const MAX: i32] Cap<MAX>, { "type": "integer", "minimum": 0, "maximum": MAX });
 
 impl<const MAX: i32> Cap<MAX> {
-    fn parse(value: i64) -> Result<Self, Invalid> {
-        let cap = i32::try_from(value).ok().filter(|cap| (0..=MAX).contains(cap));
-        cap.map(Self).ok_or_else(|| Invalid::because(format!("must be a number from 0 to {MAX}")))
+    /// Of a float, since 300.0 is an integer in JSON.
+    fn parse(value: f64) -> Result<Self, Invalid> {
+        let is_whole = value.fract() == 0.0 && (0.0..=f64::from(MAX)).contains(&value);
+        let cap = is_whole.then_some(Self(value as i32));
+        cap.ok_or_else(|| Invalid::because(format!("must be a whole number from 0 to {MAX}")))
     }
 }
 
