@@ -1,18 +1,10 @@
 // The form in a real browser: the snippet of the running stack, on a page of another origin, filled in and sent.
-// `.ci/run` installs the browser and what drives it, and says where by NODE_MODULES; `cargo dev` must not be running.
 import assert from "node:assert/strict";
-import { spawn, execFileSync } from "node:child_process";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
-import { dirname, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { API, cargo, installed, run, startBrowser, startStack, stopStack } from "./stack.mjs";
 
-const PORT = 9471;
-const API = `http://127.0.0.1:${PORT}`;
 const DEALERSHIP = "019a0000-0000-7000-8000-000000000001";
 const FORM = `${API}/webhooks/form/${DEALERSHIP}`;
-/** How long the stack may take to build and start, in milliseconds. */
-const START_TIMEOUT = 15 * 60 * 1000;
 /** Longer than the server's shortest time for a person, in milliseconds. */
 const A_PERSONS_TIME = 2600;
 /** Of no widget: the provider is played by the test, for the network is not there. */
@@ -21,39 +13,7 @@ const CAPTCHA = "https://challenges.cloudflare.com";
 /** What makes the addresses of this run its own, for the stack keeps its database. */
 const RUN = Date.now().toString(36);
 
-const workspace = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-const installed = createRequire(resolve(process.env.NODE_MODULES, "node_modules/.here"));
-const { chromium: playwright } = installed("playwright-core");
-const { default: binary } = await import(pathToFileURL(installed.resolve("@sparticuz/chromium")));
 const axe = installed.resolve("axe-core/axe.min.js");
-
-// The package's own arguments would switch off what keeps origins apart.
-const startBrowser = async () =>
-  playwright.launch({ executablePath: await binary.executablePath(), args: ["--no-sandbox", "--no-zygote"] });
-
-const cargo = (...task) =>
-  execFileSync("cargo", ["dev", ...task], { cwd: workspace, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
-
-async function startStack() {
-  const stack = spawn("cargo", ["dev", "--port", String(PORT)], {
-    cwd: workspace,
-    stdio: ["ignore", "ignore", "pipe"],
-    env: { ...process.env, TURNSTILE_SITE_KEY: SITE_KEY },
-  });
-  let said = "";
-  await new Promise((ready, failed) => {
-    const late = setTimeout(() => failed(new Error(`the stack is not ready:\n${said}`)), START_TIMEOUT);
-    stack.stderr.on("data", (text) => {
-      said += text;
-      if (said.includes("Ready after")) {
-        clearTimeout(late);
-        ready();
-      }
-    });
-    stack.on("exit", (code) => failed(new Error(`the stack ended with ${code}:\n${said}`)));
-  });
-  return stack;
-}
 
 const mail = (name) => `${name}-${RUN}@example.no`;
 
@@ -368,20 +328,12 @@ const tests = {
 
 let stack, gateway, site, browser, before;
 try {
-  stack = await startStack();
+  stack = await startStack({ TURNSTILE_SITE_KEY: SITE_KEY });
   [gateway, before] = [await startGateway(), (await api("/api/v1/dealership")).form];
   site = await startSite(gateway);
   await patchForm({ origins: [site.origin], redirect_origins: [site.origin], address_cap: 100, hourly_cap: 100_000 });
   browser = await startBrowser();
-  for (const [name, test] of Object.entries(tests)) {
-    const started = Date.now();
-    const failure = await test({ browser, site, gateway }).catch((error) => error);
-    console.log(`${failure ? "FAILED" : "ok"} ${((Date.now() - started) / 1000).toFixed(1)} s  ${name}`);
-    if (failure) {
-      console.log(failure);
-      process.exitCode = 1;
-    }
-  }
+  await run(tests, { browser, site, gateway });
 } finally {
   await browser?.close();
   for (const { server } of [site, gateway].filter(Boolean)) {
@@ -390,9 +342,5 @@ try {
   }
   const { origins, redirect_origins, address_cap, hourly_cap } = before ?? {};
   if (before) await patchForm({ origins, redirect_origins, address_cap, hourly_cap });
-  if (stack && stack.exitCode === null) {
-    const ended = new Promise((done) => stack.on("exit", done));
-    stack.kill("SIGINT");
-    await ended;
-  }
+  await stopStack(stack);
 }
