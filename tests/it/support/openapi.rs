@@ -167,7 +167,7 @@ impl Generators {
         parameters.extend(operation.headers.iter().map(|header| {
             let schema = match header.name {
                 "idempotency-key" => {
-                    json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$" })
+                    json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\t -~]*[!-~][\t -~]*$" })
                 }
                 _ => json!({ "type": "string" }),
             };
