@@ -5,6 +5,8 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use dev::clerk::Clerk;
 use dev::clerk::backend::SECRET_KEY;
 use dev::invocations::INVOCATIONS;
@@ -20,7 +22,9 @@ use crate::support::log;
 use crate::support::metrics::Metrics;
 use crate::support::proxy::Proxy;
 use crate::support::runtime_api::{RuntimeApi, TRACE_ID};
-use crate::support::{CLERK, ENDPOINTS, Event, SCHEDULES, World, event, kari, lead, merge_id, submission};
+use crate::support::{
+    CLERK, ENDPOINTS, Event, FILES, SCHEDULES, World, event, kari, lead, merge_id, submission,
+};
 
 /// A process that has not done it by now never will.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -253,6 +257,39 @@ async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal
         }
     }
     assert!(requests.is_empty(), "{requests:?} for no function");
+}
+
+#[tokio::test]
+async fn the_documents_binary_knows_no_setting_and_says_each_request_in_one_line() {
+    let mut sandbox = Sandbox::start(FILES.name, &HashMap::new()).await;
+    let document = sandbox.invoke(&event("api-docs")).await;
+    assert_eq!((&document["statusCode"], &document["isBase64Encoded"]), (&200.into(), &false.into()));
+    let body: Value = serde_json::from_str(document["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["openapi"], "3.1.0");
+    // API Gateway takes bytes in base64 alone.
+    let viewer = sandbox.invoke(&event("api-docs/viewer")).await;
+    assert_eq!((&viewer["statusCode"], &viewer["isBase64Encoded"]), (&200.into(), &true.into()));
+    assert_eq!(viewer["headers"]["content-encoding"], "gzip");
+    let bytes = STANDARD.decode(viewer["body"].as_str().unwrap()).unwrap();
+    assert!(bytes.starts_with(&[0x1f, 0x8b]), "no gzip");
+
+    let output = sandbox.terminate().await;
+    let log = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    let [first, second] = lines.as_slice() else { panic!("it wrote {log}") };
+    for (line, cold_start) in [(first, 1.0), (second, 0.0)] {
+        let told = (&line["route"], &line["status"], &line["outcome"]);
+        assert_eq!(told, (&FILES.name.into(), &200.into(), &"ok".into()), "{line}");
+        assert_eq!(line["request_id"], event("api-docs").value()["requestContext"]["requestId"], "{line}");
+        assert_eq!((&line["trace_id"], &line["dealership_id"]), (&TRACE_ID.into(), &Value::Null), "{line}");
+        let values = Metrics::of(line).unwrap().values;
+        assert_eq!(
+            [values["cold_start"], values["failed"], values["flushes"]],
+            [cold_start, 0.0, 0.0],
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@ use jsonschema::Validator;
 use lambda_http::http::HeaderMap;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
-use shared::Operation;
 use shared::docs::{Header, Media, Success};
 use shared::error::Problem;
 use shared::files::File;
+use shared::{Caller, Operation};
 
 use super::{ENDPOINTS, Event, FILES, Reply, event, event_files};
 
@@ -354,12 +354,36 @@ pub fn assert_documented(event: &Event, reply: &Reply) {
             assert!(wrong.is_empty() || !content_type.ends_with("json"), "{case}: {wrong:#?}");
         }
     }
+    if reply.status < 400 {
+        assert_body_documented(&case, event);
+        assert_query_documented(&case, event);
+    }
+}
+
+/// Of a request that was accepted.
+fn assert_body_documented(case: &str, event: &Event) {
+    let Some(documented) = DOCUMENT.pointer(&pointer(event, "requestBody/content")) else { return };
     let sent = event.value()["headers"]["content-type"].as_str().unwrap_or_default();
-    let at = pointer(event, &format!("requestBody/content/{}/schema", sent.replace('/', "~1")));
-    if reply.status < 300 && sent.ends_with("json") && DOCUMENT.pointer(&at).is_some() {
+    let sent = sent.split(';').next().unwrap().to_lowercase();
+    assert!(documented.get(&sent).is_some(), "{case}, but its document has no body of {sent}");
+    if sent.ends_with("json") {
+        let at = pointer(event, &format!("requestBody/content/{}/schema", sent.replace('/', "~1")));
         let body: Value = serde_json::from_slice(event.request().body()).unwrap_or_default();
         let wrong = violations(&at, &body);
         assert!(wrong.is_empty(), "{case}, but by its document {body} is not valid: {wrong:#?}");
+    }
+}
+
+/// Of a request that was accepted by a route of members; the others pass over what they do not know.
+fn assert_query_documented(case: &str, event: &Event) {
+    if super::endpoint(event.function).route.caller != Caller::Member {
+        return;
+    }
+    let documented = DOCUMENT.pointer(&pointer(event, "parameters")).unwrap().as_array().unwrap();
+    for (name, _) in form_urlencoded::parse(event.request().uri().query().unwrap_or_default().as_bytes()) {
+        let is_told =
+            documented.iter().any(|parameter| parameter["in"] == "query" && parameter["name"] == *name);
+        assert!(is_told, "{case}, but its document has no {name} in the query");
     }
 }
 
