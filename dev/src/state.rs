@@ -123,6 +123,7 @@ impl State {
             ("CLERK_JWKS_URL", format!("{issuer}/.well-known/jwks.json")),
             ("CLERK_ISSUER", issuer),
             ("CLERK_AUTHORIZED_PARTIES", ORIGIN.to_owned()),
+            ("DATABASE_PREPARED", "true".to_owned()),
             ("CLERK_WEBHOOK_SECRETS", self.webhook_secret.clone()),
             ("FORM_SECRETS", self.form_secret.clone()),
             ("CLERK_API_URL", self.clerk_issuer()),

@@ -56,6 +56,9 @@ const FLUSHES: [(&str, usize); 34] = [
     ("undo-merge", 1),
 ];
 
+/// The text of list-leads' statement is longer.
+const LIST_BYTES: usize = 700;
+
 /// One of each, about the seeded lead of this number.
 fn requests(n: u16) -> Vec<(&'static str, Event)> {
     let by_kari = |name| event(name).by(&kari());
@@ -120,7 +123,10 @@ struct Watched {
 
 impl Watched {
     async fn new() -> Self {
-        let world = World::seeded().await;
+        Self::of(World::seeded().await).await
+    }
+
+    async fn of(world: World) -> Self {
         let proxy = Proxy::before(&world.database).await;
         Self { world: world.through(proxy.port()), proxy }
     }
@@ -136,7 +142,15 @@ impl Watched {
 
 #[tokio::test]
 async fn a_warm_request_waits_for_the_database_once_or_for_a_result_that_it_needs() {
-    let watched = Watched::new().await;
+    all_wait_as_often_as_they_should(Watched::new().await).await;
+}
+
+#[tokio::test]
+async fn behind_a_pooler_it_waits_no_more_often() {
+    all_wait_as_often_as_they_should(Watched::of(World::seeded().await.unprepared()).await).await;
+}
+
+async fn all_wait_as_often_as_they_should(watched: Watched) {
     for n in [1, 2] {
         watched.world.merge_as(merge_id(n), lead(n + 6), lead(n + 8)).await;
     }
@@ -155,6 +169,25 @@ async fn a_warm_request_waits_for_the_database_once_or_for_a_result_that_it_need
     counted.sort_unstable();
     assert_eq!(counted, FLUSHES);
     assert_eq!(watched.proxy.connections(), connections, "a warm request opens no connection");
+}
+
+/// Its first request on a connection sends a statement's text, and what prepares it for the next in the same flush.
+#[tokio::test]
+async fn a_connection_that_can_keep_statements_is_sent_their_text_once() {
+    let watched = Watched::new().await;
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        let before = watched.proxy.bytes();
+        watched.flushes(event("list-leads").by(&kari())).await;
+        sent.push(watched.proxy.bytes() - before);
+    }
+    assert!(sent[0] > 2 * LIST_BYTES && sent[1] < LIST_BYTES && sent[2] == sent[1], "{sent:?}");
+
+    let pooled = Watched::of(World::seeded().await.unprepared()).await;
+    pooled.flushes(event("list-leads").by(&kari())).await;
+    let before = pooled.proxy.bytes();
+    pooled.flushes(event("list-leads").by(&kari())).await;
+    assert!(pooled.proxy.bytes() - before > LIST_BYTES);
 }
 
 #[test]

@@ -83,7 +83,7 @@ const REPLAY: &str = concat!(
 
 /// 201 with the lead; the same again for the same `Idempotency-Key` and body.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::LeadsEdit]).await?;
+    let scope = ctx.member(&[Permission::LeadsEdit]).await?.prepared();
     ctx.no_query()?;
     let new: NewLead = ctx.json()?;
     let repeat = ctx.idempotency()?;

@@ -97,7 +97,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     let id = Uuid::now_v7();
     let known = config.mappings.get(&dealership).unwrap_or_default();
     let enquiry = read(&form, &known.mapping)?;
-    let intake = ctx.intake(dealership);
+    let intake = ctx.intake(dealership).prepared();
     // Filed in the same flush, if it is the first of its kind and the mapping is still the one that we know.
     let (rows, mut filed) = intake
         .query_both(

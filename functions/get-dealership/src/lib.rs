@@ -18,7 +18,7 @@ const SQL: &str = concat!(
 
 /// The dealership.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::SettingsManage]).await?;
+    let scope = ctx.member(&[Permission::SettingsManage]).await?.prepared();
     ctx.no_query()?;
     let rows = scope.query(SQL, &[]).await?;
     Answer::ok(&Dealership::try_from(rows.first().ok_or_else(ApiError::not_found)?)?)

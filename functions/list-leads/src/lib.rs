@@ -3,7 +3,7 @@ use deserr::Deserr;
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::db::Param;
-use shared::domain::Lead;
+use shared::domain::{Lead, Whose};
 use shared::fields::FieldErrors;
 use shared::page::{self, Cursor, Limit};
 use shared::{
@@ -102,6 +102,35 @@ macro_rules! page {
     };
 }
 
+/// The list as it opens: without a filter or the total its plan is the same whatever the parameters are. By whether it
+/// is of the caller's own leads, and by whether it goes on after a cursor.
+macro_rules! plain_pages {
+    ($column:literal, $beyond:literal, $direction:literal) => {
+        [
+            [
+                plain_pages!($column, $direction, []),
+                plain_pages!($column, $direction, [" and (", $column, ", id) ", $beyond, " ($2, $3)"]),
+            ],
+            [
+                plain_pages!($column, $direction, [" and assigned_to = (select scope.user_id())"]),
+                plain_pages!($column, $direction, [
+                    " and assigned_to = (select scope.user_id()) and (", $column, ", id) ", $beyond, " ($2, $3)"
+                ]),
+            ],
+        ]
+    };
+    ($column:literal, $direction:literal, [$($condition:literal),*]) => {
+        concat!(
+            "with page as (
+                select * from leads where deleted_at is null", $($condition,)* "
+                 order by ", $column, " ", $direction, ", id ", $direction, " limit $1
+            ) ",
+            select_lead!("page"),
+            " order by l.", $column, " ", $direction, ", l.id ", $direction
+        )
+    };
+}
+
 impl Sort {
     fn sql(self) -> &'static str {
         match self {
@@ -110,6 +139,16 @@ impl Sort {
             Self::ChangedLast => page!("updated_at", "<", "desc"),
             Self::ChangedFirst => page!("updated_at", ">", "asc"),
         }
+    }
+
+    fn plain_sql(self, is_own: bool, goes_on: bool) -> &'static str {
+        let pages = match self {
+            Self::Newest => plain_pages!("created_at", "<", "desc"),
+            Self::Oldest => plain_pages!("created_at", ">", "asc"),
+            Self::ChangedLast => plain_pages!("updated_at", "<", "desc"),
+            Self::ChangedFirst => plain_pages!("updated_at", ">", "asc"),
+        };
+        pages[usize::from(is_own)][usize::from(goes_on)]
     }
 
     fn cursor(self, lead: &Lead) -> Cursor {
@@ -138,12 +177,25 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 
     let conditions = filters.conditions(&scope);
     let (at, id) = (cursor.map(|cursor| cursor.at), cursor.map(|cursor| cursor.id));
-    let page: [&dyn Param; 4] = [&at, &id, &query.limit.plus_one(), &(query.total == Total::Yes)];
-    let rows = scope.query(query.sort.sql(), &[conditions.params().as_slice(), &page].concat()).await?;
+    let limit = query.limit.plus_one();
+    let rows = match conditions.only_whose() {
+        Some(whose) if query.total == Total::No => {
+            let sql = query.sort.plain_sql(whose == Whose::Own, cursor.is_some());
+            let page: &[&dyn Param] = if cursor.is_some() { &[&limit, &at, &id] } else { &[&limit] };
+            scope.prepared().query(sql, page).await?
+        }
+        _ => {
+            let page: [&dyn Param; 4] = [&at, &id, &limit, &(query.total == Total::Yes)];
+            scope.query(query.sort.sql(), &[conditions.params().as_slice(), &page].concat()).await?
+        }
+    };
 
-    // There is always a row, for the total.
     let mut items = page::items(&rows)?;
-    let total = rows.first().map(|row| row.try_get("total")).transpose()?.flatten();
+    let total = match query.total {
+        // Then there is always a row.
+        Total::Yes => rows.first().map(|row| row.try_get("total")).transpose()?,
+        Total::No => None,
+    };
     let next_cursor = page::cut(&mut items, query.limit, |lead| query.sort.cursor(lead));
     Answer::ok(&Page { items, next_cursor, total })
 }

@@ -52,7 +52,7 @@ struct Dealership {
 
 /// The caller, for any member.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.any_member().await?;
+    let scope = ctx.any_member().await?.prepared();
     ctx.no_query()?;
     let rows = scope.query(SQL, &[]).await?;
     let row = rows.first().ok_or_else(ApiError::not_found)?;

@@ -30,6 +30,9 @@ const MAX_IDLE: Duration = Duration::from_secs(120);
 /// The setting that says where the database is, instead of the host in an RDS secret: the secret of a user behind RDS
 /// Proxy names the cluster, for that is where its password is rotated.
 pub(super) const HOST: &str = "DATABASE_HOST";
+/// The setting that says, by `true`, that a connection keeps the statements that were prepared on it: PostgreSQL's own
+/// does, a pooler in transaction mode may hand them to another client.
+const PREPARED: &str = "DATABASE_PREPARED";
 /// The variable in which Managed Instances say how many requests share one sandbox.
 const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
@@ -78,9 +81,11 @@ impl Login {
     }
 }
 
-/// The pool of one sandbox. Connections are opened when first needed and never outlive a failure.
+/// The pool of one sandbox. Connections are opened when first needed and never outlive a failure. They keep prepared
+/// statements if the setting `DATABASE_PREPARED` says that they can.
 pub struct Database {
     pool: Pool,
+    prepares: bool,
 }
 
 impl Database {
@@ -94,6 +99,7 @@ impl Database {
         let config = parse(name, &settings.required(name).await?, host.as_deref())?;
         let tls = Tls::new(&config, settings.optional("DATABASE_CA_FILE").await?)?;
         let size = settings.optional(CONCURRENCY).await?.and_then(|size| size.parse().ok()).unwrap_or(1);
+        let prepares = settings.optional(PREPARED).await?.is_some_and(|prepared| prepared == "true");
 
         let connector = Connector { name, settings, tls };
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -110,7 +116,7 @@ impl Database {
             .post_create(Hook::async_fn(|client, _| Box::pin(refuse_bypass(client))))
             .build()
             .map_err(|error| StartupError::Invalid(name, error.to_string()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, prepares })
     }
 
     /// Opens the first connection ahead of the first request. A database that is down now may be up by then,
@@ -132,6 +138,10 @@ impl Database {
     /// Closes the connections, so that the server need not find out by itself.
     pub fn close(&self) {
         self.pool.close();
+    }
+
+    pub(super) fn prepares(&self) -> bool {
+        self.prepares
     }
 
     pub(super) async fn connection(&self) -> Result<Object, DbError> {

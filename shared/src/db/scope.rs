@@ -1,9 +1,10 @@
 //! The scope: who a statement runs for. Claims, statement and commit leave in one network flush.
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
 use futures_util::stream::{self, Stream};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
@@ -57,6 +58,7 @@ pub struct Scope<'a> {
     database: &'a Database,
     entry: Entry,
     read_only: bool,
+    is_prepared: bool,
     visit: &'a Arc<Visit>,
     /// Set by the first statement: what comes before it is not the database's time.
     deadline: OnceLock<Instant>,
@@ -90,7 +92,16 @@ impl<'a> Scope<'a> {
     }
 
     fn new(database: &'a Database, entry: Entry, read_only: bool, visit: &'a Arc<Visit>) -> Self {
-        Self { database, entry, read_only, visit, deadline: OnceLock::new() }
+        Self { database, entry, read_only, is_prepared: false, visit, deadline: OnceLock::new() }
+    }
+
+    /// For statements that are planned once whatever their parameters are, as one that goes by an id is and one that
+    /// filters by what it is given is not: PostgreSQL then keeps the plan with the connection, if the deployment's
+    /// connections can keep any (see [`Database`]).
+    #[must_use]
+    pub fn prepared(mut self) -> Self {
+        self.is_prepared = self.database.prepares();
+        self
     }
 
     /// Whether the calling member may have `permission`: their token's role has it, or names none. The policies
@@ -279,9 +290,9 @@ impl<'a> Scope<'a> {
         let (begin, entered, locked, rows, commit) = tokio::join!(
             biased;
             client.batch_execute(self.begin()),
-            client.query_typed(enter, &claims),
+            self.run(client, enter, &claims),
             in_turn,
-            client.query_typed(sql, &params),
+            self.run(client, sql, &params),
             client.batch_execute("commit"),
         );
         begin?;
@@ -301,7 +312,38 @@ impl<'a> Scope<'a> {
     }
 
     fn begin(&self) -> &'static str {
-        if self.read_only { "begin read only" } else { "begin" }
+        match (self.read_only, self.is_prepared) {
+            (true, false) => "begin read only",
+            (false, false) => "begin",
+            (true, true) => "begin read only; set local plan_cache_mode = force_generic_plan",
+            (false, true) => "begin; set local plan_cache_mode = force_generic_plan",
+        }
+    }
+
+    /// A statement that the connection does not know yet runs without a name, and gets one in the same flush for the
+    /// next time.
+    async fn run(
+        &self,
+        client: &Object,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        if !self.is_prepared {
+            return client.query_typed(sql, params).await;
+        }
+        let types: Vec<Type> = params.iter().map(|(_, of)| of.clone()).collect();
+        let mut preparing = pin!(client.prepare_typed_cached(sql, &types));
+        match poll_immediate(preparing.as_mut()).await {
+            Some(statement) => {
+                let params: Vec<_> = params.iter().map(|(param, _)| *param).collect();
+                client.query(&statement?, &params).await
+            }
+            None => {
+                let (rows, prepared) = tokio::join!(client.query_typed(sql, params), preparing);
+                // Sent first, it has the reason when both failed.
+                prepared.and(rows)
+            }
+        }
     }
 
     /// Remembers the dealership for the log.

@@ -57,7 +57,7 @@ impl Assignee {
 }
 
 /// The values of [`lead_conditions!`](crate::lead_conditions).
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct LeadConditions {
     status: Option<&'static str>,
     source: Option<&'static str>,
@@ -122,7 +122,27 @@ impl LeadFilters {
     }
 }
 
+/// The leads that a list is of when nothing is asked of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    Everybody,
+    /// The caller's own.
+    Own,
+}
+
 impl LeadConditions {
+    /// Whose leads, if no other condition is given.
+    #[must_use]
+    pub fn only_whose(&self) -> Option<Whose> {
+        let whose = match self.whose {
+            "" => Whose::Everybody,
+            "me" => Whose::Own,
+            _ => return None,
+        };
+        (*self == Self { whose: self.whose, ..Self::default() }).then_some(whose)
+    }
+
     /// $1 to $9.
     #[must_use]
     pub fn params(&self) -> [&dyn Param; 9] {

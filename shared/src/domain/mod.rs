@@ -11,4 +11,4 @@ pub use conversation::{AuthorKind, Channel, Conversation, Direction};
 pub use dealership::{Dealership, FormSettings, MappingVersion};
 pub use field_names::{LeadField, lead_field, split_full_name};
 pub use lead::{Attribution, Consent, LastMessage, Lead, Source, Status};
-pub use lead_filters::{LeadConditions, LeadFilters};
+pub use lead_filters::{LeadConditions, LeadFilters, Whose};

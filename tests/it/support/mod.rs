@@ -50,6 +50,7 @@ pub struct World {
     pub database: TestDatabase,
     concurrency: usize,
     database_port: Option<u16>,
+    prepared: bool,
     apps: Mutex<HashMap<&'static str, Arc<App>>>,
     form: form_webhook::Config,
 }
@@ -93,6 +94,7 @@ impl World {
             database,
             concurrency: 1,
             database_port: None,
+            prepared: true,
             apps: Mutex::default(),
             form: endpoints::form_config(),
         }
@@ -107,6 +109,12 @@ impl World {
     /// With functions that reach the database through this port.
     pub fn through(mut self, port: u16) -> Self {
         self.database_port = Some(port);
+        self
+    }
+
+    /// With functions that prepare no statement, as behind a pooler.
+    pub fn unprepared(mut self) -> Self {
+        self.prepared = false;
         self
     }
 
@@ -142,6 +150,7 @@ impl World {
             ("FORM_SECRETS".to_owned(), FORM_SECRET.to_owned()),
             ("FORM_URL".to_owned(), FORM_URL.to_owned()),
             ("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), self.concurrency.to_string()),
+            ("DATABASE_PREPARED".to_owned(), self.prepared.to_string()),
         ];
         variables.extend(Login::ALL.map(|login| (login.setting().to_owned(), self.url(login))));
         variables

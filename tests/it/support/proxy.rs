@@ -19,6 +19,7 @@ pub struct Proxy {
 struct Seen {
     connections: AtomicUsize,
     flushes: AtomicUsize,
+    bytes: AtomicUsize,
     silent: AtomicBool,
     /// The flush that breaks its connection; none when 0.
     breaks_at: AtomicUsize,
@@ -73,6 +74,11 @@ impl Proxy {
         self.seen.flushes.load(Ordering::SeqCst)
     }
 
+    /// How many bytes the clients have sent.
+    pub fn bytes(&self) -> usize {
+        self.seen.bytes.load(Ordering::SeqCst)
+    }
+
     /// Breaks the connection at the nth flush from now on, before the server hears of it.
     pub fn break_at_flush(&self, nth: usize) {
         self.seen.breaks_at.store(self.flushes() + nth, Ordering::SeqCst);
@@ -101,7 +107,9 @@ impl Seen {
                         }
                     }
                     client_spoke_last = true;
-                    (&question[..read?], &mut server)
+                    let read = read?;
+                    self.bytes.fetch_add(read, Ordering::SeqCst);
+                    (&question[..read], &mut server)
                 }
                 read = server.read(&mut answer) => {
                     client_spoke_last = false;
