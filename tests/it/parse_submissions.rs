@@ -55,7 +55,8 @@ async fn dump(world: &World) -> Value {
     world.row(sql, &[]).await.get(0)
 }
 
-/// The trap of every intake that parses first: the process dies, and the enquiry with it.
+/// The trap of every intake that parses first: the process dies, and the enquiry with it. What it has sent already,
+/// PostgreSQL files by itself, unless it loses its own process, too.
 #[tokio::test]
 async fn a_process_that_is_killed_between_envelope_and_parse_loses_nothing() {
     let world = World::seeded().await;
@@ -67,6 +68,9 @@ async fn a_process_that_is_killed_between_envelope_and_parse_loses_nothing() {
     let form = event("form-webhook").path("dealership_id", TESLA_OSLO.id);
     let stored = "select count(*) from submissions where verdict = 'accepted' and filed_at is null";
     bootstrap::kill_when(&world, &form, async || world.count(stored).await == 1).await;
+    let server = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity
+                   where usename = 'norvalt_intake' and datname = current_database()";
+    assert_eq!(world.count(server).await, 1);
     lock.rollback().await.unwrap();
     assert_eq!(
         world

@@ -313,10 +313,11 @@ impl<'a> Scope<'a> {
 
     fn begin(&self) -> &'static str {
         match (self.read_only, self.is_prepared) {
-            (true, false) => "begin read only",
-            (false, false) => "begin",
+            // PostgreSQL would plan a page anew each time, since it cannot guess the limit.
             (true, true) => "begin read only; set local plan_cache_mode = force_generic_plan",
-            (false, true) => "begin; set local plan_cache_mode = force_generic_plan",
+            (true, false) => "begin read only",
+            // The functions that a write calls choose for themselves.
+            (false, _) => "begin",
         }
     }
 
