@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use dev::clerk_event::{self, ClerkEvent};
 use dev::database::{self, bring_up_to_date, local_passwords, reach};
+use dev::environment::variable;
 use dev::postgres::Binaries;
 use dev::replay::{ReplayForm, replay};
 use dev::sam_local::{NotHere, SamLocal, sam_local};
@@ -52,6 +53,15 @@ enum Task {
     /// On a database and a stand-in for Clerk of its own. What is missing is installed by apt, which takes root. Ends
     /// with 69 where no containers can be run.
     SamLocal(SamLocal),
+    /// Measure the functions beside the database's own limit and beside their peers, and write docs/performance/
+    ///
+    /// A program of its own, built optimized first; what follows is for it: `cargo dev bench --help`.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What the benchmark is given
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Open psql on the local database
     Psql {
         /// The database user: owner, reader, writer, provisioner, intake or parser
@@ -99,6 +109,8 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
         Some(Task::Replay(options)) => println!("{}", replay(&options).await?),
         Some(Task::SamLocal(options)) => return try_all(&options).await,
+        Some(Task::SamLocal(options)) => return sam_local(&options).await,
+        Some(Task::Bench { arguments }) => return bench(&arguments),
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Migrate { url: Some(url) }) => {
             report(&bring_up_to_date(&url, &logins::from_environment()?).await?)
@@ -120,6 +132,14 @@ async fn try_all(options: &SamLocal) -> Result<ExitCode> {
     let tried = sam_local(options).await?;
     println!("{}", tried.table);
     Ok(if tried.is_as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+fn bench(arguments: &[OsString]) -> Result<ExitCode> {
+    // As it builds the functions, so that what they share is compiled once.
+    let profile = if arguments.iter().any(|argument| argument == "--quick") { "ci" } else { "release" };
+    let cargo = variable("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut run = Command::new(cargo);
+    run.args(["run", "--quiet", "--profile", profile, "--package", "bench", "--"]).args(arguments);
+    let status = run.current_dir(dev::workspace()).status().context("start cargo")?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn psql(user: &str, arguments: &[OsString]) -> Result<ExitCode> {

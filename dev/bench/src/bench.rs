@@ -1,0 +1,155 @@
+//! What every figure is measured with: the database, the keys, the binaries, and how much effort is made.
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dev::clerk::Clerk;
+use dev::postgres::Cluster;
+use dev::progress::Step;
+use tokio::net::TcpListener;
+
+use crate::callers::Callers;
+use crate::database::{self, Size};
+use crate::environment;
+use crate::event::{Events, FUNCTIONS};
+use crate::load::{Load, closed_loop};
+use crate::sandbox::Sandbox;
+
+/// How long and how often is measured, and on how much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Rounds of each contender, in turn.
+    pub(crate) rounds: usize,
+    pub(crate) round: Duration,
+    /// Before the first round of a contender.
+    pub(crate) warm_up: Duration,
+    /// Where requests are counted and not time.
+    pub(crate) requests: u64,
+    /// Cold starts of each.
+    pub(crate) starts: usize,
+    /// From the smallest to the largest; the figures that are of one size are of the middle one.
+    pub(crate) sizes: &'static [Size],
+    /// The profile that the functions are built with, and the folder that it builds to.
+    pub(crate) profile: &'static str,
+    /// Whether a peer is compiled that is not there.
+    pub(crate) compiles_peers: bool,
+}
+
+const TEN_THOUSAND: Size = Size { name: "bench_10k", leads: 10_000, dealerships: 2 };
+const A_MILLION: Size = Size { name: "bench_1m", leads: 1_000_000, dealerships: 200 };
+const TEN_MILLION: Size = Size { name: "bench_10m", leads: 10_000_000, dealerships: 2_000 };
+const TINY: Size = Size { name: "bench_tiny", leads: 10_000, dealerships: 2 };
+const SMALL: Size = Size { name: "bench_small", leads: 20_000, dealerships: 4 };
+
+/// What the report is made with.
+pub(crate) const FULL: Effort = Effort {
+    rounds: 5,
+    round: Duration::from_secs(6),
+    warm_up: Duration::from_secs(2),
+    requests: 200,
+    starts: 15,
+    sizes: &[TEN_THOUSAND, A_MILLION],
+    profile: "release",
+    compiles_peers: true,
+};
+
+/// The same with ten million leads more.
+pub(crate) const BIG: Effort = Effort { sizes: &[TEN_THOUSAND, A_MILLION, TEN_MILLION], ..FULL };
+
+/// Whether everything runs, in a minute; its figures mean nothing.
+pub(crate) const QUICK: Effort = Effort {
+    rounds: 2,
+    round: Duration::from_millis(500),
+    warm_up: Duration::from_millis(200),
+    requests: 10,
+    starts: 2,
+    sizes: &[TINY, SMALL],
+    profile: "ci",
+    compiles_peers: false,
+};
+
+/// A running database and whoever signs its callers' tokens.
+pub(crate) struct Bench {
+    pub(crate) effort: Effort,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) clerk: Arc<Clerk>,
+    pub(crate) issuer: String,
+    /// The callers of [`Bench::size`].
+    pub(crate) callers: Callers,
+    /// Where logs, peers and the cluster are.
+    pub(crate) folder: PathBuf,
+}
+
+impl Bench {
+    /// Builds the functions, starts and fills the database, and serves Clerk's keys.
+    pub(crate) async fn set_up(effort: Effort) -> Result<Self> {
+        let folder = dev::target().join("bench");
+        std::fs::create_dir_all(folder.join("logs"))?;
+        let step = Step::begin_talkative("building the functions");
+        tokio::task::spawn_blocking(move || build(effort.profile)).await??;
+        step.done("functions built");
+        let step = Step::begin("PostgreSQL");
+        let cluster = database::start(&folder.join("postgres")).await?;
+        step.done(&format!("PostgreSQL {}", cluster.binaries().version()));
+        for size in effort.sizes {
+            database::fill(&cluster, *size).await?;
+        }
+        let clerk = Arc::new(Clerk::generate()?);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let issuer = format!("http://{}", listener.local_addr()?);
+        tokio::spawn(Arc::clone(&clerk).serve(listener));
+        let callers = Callers::new(&clerk, &issuer, of_one_size(effort).dealerships.unsigned_abs());
+        Ok(Self { effort, cluster, clerk, issuer, callers, folder })
+    }
+
+    /// The size that everything but growth is measured at.
+    pub(crate) fn size(&self) -> Size {
+        of_one_size(self.effort)
+    }
+
+    pub(crate) fn binary(&self, function: &str) -> PathBuf {
+        dev::target().join(self.effort.profile).join(function)
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+
+    /// A sandbox of a function on the database of [`Bench::size`].
+    pub(crate) async fn sandbox(&self, function: &str) -> Result<Sandbox> {
+        self.sandbox_at(function, self.size(), self.cluster.port()).await
+    }
+
+    /// A sandbox of a function whose database is behind a port.
+    pub(crate) async fn sandbox_at(&self, function: &str, size: Size, port: u16) -> Result<Sandbox> {
+        let settings = environment::functions(&self.issuer, port, size.name);
+        let (binary, logs) = (self.binary(function), self.logs());
+        let started = Sandbox::start(function, &[&binary], &settings, &logs).await;
+        started.with_context(|| format!("start {function}"))
+    }
+}
+
+fn of_one_size(effort: Effort) -> Size {
+    effort.sizes[1]
+}
+
+/// Lets each sandbox have one event after the other.
+pub(crate) async fn drive(sandboxes: &mut [Sandbox], events: &Events, lasting: Duration) -> Result<Load> {
+    closed_loop(sandboxes, lasting, async |sandbox, number| Ok(sandbox.invoke(events(number)).await?.took))
+        .await
+}
+
+/// Only what is driven, by the cargo that runs us.
+fn build(profile: &str) -> Result<()> {
+    let cargo = dev::environment::variable("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--profile", profile, "--target-dir"]).arg(dev::target());
+    build.args(FUNCTIONS.iter().flat_map(|function| ["--package", function])).current_dir(dev::workspace());
+    ensure!(
+        build.status().context("start cargo")?.success(),
+        "the functions do not build; cargo says why above"
+    );
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The benchmark's own PostgreSQL: the product's schema, logins and policies, and as many leads as are asked for.
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use dev::database::{bring_up_to_date, tools};
+use dev::postgres::{Binaries, Cluster, Options};
+use dev::progress::Step;
+use shared::db::{Login, connect_as_owner};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+/// The password of every user here; the server listens on this machine only, holds made-up data, and ends with us.
+const PASSWORD: &str = "bench";
+
+/// Leads that one statement puts in.
+const CHUNK: i64 = 50_000;
+
+/// Room for the pages that are read, as any database that serves production has, and for every contender's connections.
+const SETTINGS: &str = "
+    alter system set shared_buffers = '1GB';
+    alter system set max_connections = 200;
+    alter system set max_wal_size = '4GB'";
+
+/// Forgets what is there, and makes the dealerships anew, each with one admin.
+const START_OVER: &str = "
+    comment on schema public is 'filling';
+    truncate dealerships, users, webhook_inbox, clerk_tombstones cascade";
+const DEALERSHIPS: &str = "
+    with d as (
+        insert into dealerships (id, clerk_org_id, name, subscription_tier, form_hourly_cap, form_address_cap)
+        select pg_temp.numbered('d', i), 'org_bench_' || i, 'Dealership ' || i, 'professional', 100000, 100
+          from generate_series(0, $1::bigint - 1) i
+    ), u as (
+        insert into users (id, clerk_user_id, first_name)
+        select pg_temp.numbered('e', i), 'user_bench_' || i, 'Admin' from generate_series(0, $1 - 1) i
+    )
+    insert into memberships (dealership_id, user_id, role, role_at)
+    select pg_temp.numbered('d', i), pg_temp.numbered('e', i), 'admin', to_timestamp(0) from generate_series(0, $1 - 1) i";
+
+/// An id that says what it is of and which: 019b0000-0000-7000-8KIND-NUMBER.
+const NUMBERED: &str = "
+    set session_replication_role = replica;
+    create function pg_temp.numbered(kind text, number bigint) returns uuid language sql immutable
+    return ('019b0000-0000-7000-800' || kind || '-' || lpad(to_hex(number), 12, '0'))::uuid";
+
+/// What a database of the benchmark holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// Its database's name.
+    pub(crate) name: &'static str,
+    pub(crate) leads: i64,
+    pub(crate) dealerships: i64,
+}
+
+/// Starts the cluster kept in `folder`.
+pub(crate) async fn start(folder: &Path) -> Result<Arc<Cluster>> {
+    let is_new = !folder.join("data").is_dir();
+    let cluster = launch(folder).await?;
+    if !is_new {
+        return Ok(cluster);
+    }
+    let (owner, _) = connect_as_owner(&cluster.owner_url("postgres")).await?;
+    // Each of them is a transaction of its own.
+    for setting in SETTINGS.split(';') {
+        owner.batch_execute(setting).await?;
+    }
+    drop((owner, cluster));
+    launch(folder).await
+}
+
+async fn launch(folder: &Path) -> Result<Arc<Cluster>> {
+    let folder = folder.to_owned();
+    let start = move || {
+        let binaries = Binaries::find_or_fetch(&tools())?;
+        let options = Options { port: None, owner_password: PASSWORD.to_owned(), ephemeral: false };
+        Cluster::start(&binaries, &folder, options)
+    };
+    Ok(Arc::new(tokio::task::spawn_blocking(start).await??))
+}
+
+/// Makes the database and fills it, unless an earlier run has.
+pub(crate) async fn fill(cluster: &Cluster, size: Size) -> Result<()> {
+    cluster.create_database(size.name).await?;
+    let url = cluster.owner_url(size.name);
+    bring_up_to_date(&url, &Login::ALL.map(|login| (login, PASSWORD.to_owned()))).await?;
+    let (owner, _) = connect_as_owner(&url).await?;
+    let holds = "select obj_description('public'::regnamespace, 'pg_namespace') = 'full'
+                    and (select count(*) from dealerships where clerk_org_id ^@ 'org_bench_') = $1";
+    if owner.query_one(holds, &[&size.dealerships]).await?.get::<_, Option<bool>>(0) == Some(true) {
+        return Ok(());
+    }
+    put_in(&owner, size).await.with_context(|| format!("fill the database {}", size.name))
+}
+
+async fn put_in(owner: &Client, size: Size) -> Result<()> {
+    owner.batch_execute(START_OVER).await?;
+    owner.batch_execute(NUMBERED).await?;
+    owner.execute(DEALERSHIPS, &[&size.dealerships]).await?;
+    let step = Step::begin_talkative(&format!("filling {} with {} leads", size.name, size.leads));
+    let mut first = 0;
+    while first < size.leads {
+        let end = (first + CHUNK).min(size.leads);
+        owner.execute(include_str!("fill.sql"), &[&first, &end, &size.dealerships, &size.leads]).await?;
+        first = end;
+        eprint!("    {:>3} %\r", first * 100 / size.leads);
+    }
+    // The first reader would otherwise do it.
+    owner.batch_execute("vacuum (analyze)").await?;
+    owner.batch_execute("checkpoint").await?;
+    owner.batch_execute("comment on schema public is 'full'").await?;
+    step.done(&format!("{} filled", size.name));
+    Ok(())
+}
+
+/// Where a login user reaches a database through a port of this machine.
+pub(crate) fn url(login: Login, port: u16, database: &str) -> String {
+    format!("postgres://{}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable", login.user())
+}
+
+/// The password, for those who take it by itself.
+pub(crate) const fn password() -> &'static str {
+    PASSWORD
+}
+
+/// The id of a dealership, as [`NUMBERED`] makes them.
+pub(crate) fn dealership(number: u64) -> Uuid {
+    Uuid::from_u128(0x019b_0000_0000_7000_800d_0000_0000_0000 + u128::from(number))
+}
+
+/// The id of a lead of a dealership: its oldest.
+pub(crate) fn lead(dealership: u64) -> Uuid {
+    Uuid::from_u128(0x019b_0000_0000_7000_8001_0000_0000_0000 + u128::from(dealership))
+}
