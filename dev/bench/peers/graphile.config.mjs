@@ -26,6 +26,8 @@ async function enter({ sub, iat, o }) {
 
 export default {
   extends: [PostGraphileAmberPreset],
+  // It would order and filter by an index's first column only; the policies supply that one here.
+  disablePlugins: ['PgIndexBehaviorsPlugin'],
   pgServices: [makePgService({ connectionString: DATABASE_URL, schemas: ['public'], pubsub: false, poolConfig: { max: 20 } })],
   grafserv: { host: '127.0.0.1', port: Number(PORT), graphiql: false, watch: false },
   grafast: {

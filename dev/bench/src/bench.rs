@@ -85,6 +85,7 @@ pub(crate) struct Bench {
 impl Bench {
     /// Builds the functions, starts and fills the database, and serves Clerk's keys.
     pub(crate) async fn set_up(effort: Effort) -> Result<Self> {
+        ensure!(cfg!(target_os = "linux"), "it reads CPU time and memory from /proc: run it on Linux");
         let folder = dev::target().join("bench");
         std::fs::create_dir_all(folder.join("logs"))?;
         let step = Step::begin_talkative("building the functions");
@@ -111,6 +112,12 @@ impl Bench {
 
     pub(crate) fn binary(&self, function: &str) -> PathBuf {
         dev::target().join(self.effort.profile).join(function)
+    }
+
+    /// PostgreSQL's first process, whose descendants the others are.
+    pub(crate) fn postmaster(&self) -> Result<u32> {
+        let lock = std::fs::read_to_string(self.folder.join("postgres/data/postmaster.pid"))?;
+        lock.lines().next().and_then(|pid| pid.parse().ok()).context("PostgreSQL does not say its process")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {

@@ -10,12 +10,20 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
         .with_context(|| format!("process {pid} has ended"))?;
-    // The name in brackets may hold anything; utime, stime, cutime and cstime are the fields 14 to 17.
-    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks: f64 =
-        after_name.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum();
     let of_children: f64 = children(pid).into_iter().filter_map(|child| cpu_seconds(child).ok()).sum();
-    Ok(ticks / TICKS_PER_SECOND + of_children)
+    Ok(ticks(&stat, 4) / TICKS_PER_SECOND + of_children)
+}
+
+/// That of this process alone.
+pub(crate) fn own_cpu_seconds() -> Result<f64> {
+    Ok(ticks(&fs::read_to_string("/proc/self/stat")?, 2) / TICKS_PER_SECOND)
+}
+
+/// utime, stime, cutime and cstime are the fields 14 to 17; how many of them count is up to the caller.
+fn ticks(stat: &str, fields: usize) -> f64 {
+    // The name in brackets may hold anything.
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    after_name.split_whitespace().skip(11).take(fields).filter_map(|field| field.parse::<f64>().ok()).sum()
 }
 
 /// The most memory that a process has had in use at once, in megabytes of 10^6 bytes.
@@ -29,4 +37,15 @@ pub(crate) fn peak_memory_mb(pid: u32) -> Result<f64> {
 fn children(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_past_any_name() {
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 100 20 3 4 20 0";
+        assert_eq!((ticks(stat, 2), ticks(stat, 4)), (120.0, 127.0));
+    }
 }

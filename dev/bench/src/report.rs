@@ -40,16 +40,24 @@ pub(crate) struct Row {
     pub(crate) goal: Goal,
     pub(crate) unit: &'static str,
     pub(crate) value: Summary,
+    /// What holds it back, should it be missed.
+    because: Option<String>,
 }
 
 impl Row {
     pub(crate) fn new(name: impl Into<String>, goal: Goal, unit: &'static str, value: Summary) -> Self {
-        Self { name: name.into(), goal, unit, value }
+        Self { name: name.into(), goal, unit, value, because: None }
     }
 
     /// A figure that was measured once.
     pub(crate) fn once(name: impl Into<String>, goal: Goal, unit: &'static str, value: f64) -> Self {
         Self::new(name, goal, unit, Summary::of(&[value]))
+    }
+
+    /// With what holds it back, should it be missed.
+    pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {
+        self.because = Some(reason.into());
+        self
     }
 
     /// Judged by the median. What is not a number meets no goal.
@@ -102,16 +110,16 @@ pub(crate) struct Section {
 /// The report for people.
 pub(crate) fn markdown(preamble: &str, sections: &[Section]) -> String {
     let rows: Vec<&Row> = sections.iter().flat_map(|section| &section.rows).collect();
-    let missed: Vec<&str> =
-        rows.iter().filter(|row| row.is_met() == Some(false)).map(|row| row.name.as_str()).collect();
+    let missed: Vec<&Row> = rows.iter().copied().filter(|row| row.is_met() == Some(false)).collect();
     let judged = rows.iter().filter(|row| row.is_met().is_some()).count();
     let mut text = format!("# Performance\n\n{preamble}\n");
     let _ = writeln!(text, "{} of {judged} goals are met.", judged - missed.len());
-    if !missed.is_empty() {
-        let _ = writeln!(text, "Missed: {}.", missed.join("; "));
+    for row in missed {
+        let reason = row.because.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let _ = writeln!(text, "* Missed: {}{reason}.", row.name);
     }
     for skipped in sections.iter().flat_map(|section| &section.skipped) {
-        let _ = writeln!(text, "Not measured: {skipped}.");
+        let _ = writeln!(text, "* Not measured: {skipped}.");
     }
     text.push('\n');
     text.push_str(&table(
@@ -179,7 +187,7 @@ mod tests {
             title: "Speed",
             rows: vec![
                 Row::new("rate", Goal::AtLeast(3.0), "×", spread),
-                Row::once("memory", Goal::AtMost(24.0), "MB", 24.5),
+                Row::once("memory", Goal::AtMost(24.0), "MB", 24.5).because("it is full"),
                 Row::once("pages", Goal::None, "", 1234.0),
             ],
             text: "As fast as it is.".to_owned(),
@@ -207,8 +215,8 @@ mod tests {
 
 On a machine.
 1 of 2 goals are met.
-Missed: memory.
-Not measured: a peer: it is not there.
+* Missed: memory: it is full.
+* Not measured: a peer: it is not there.
 
 | figure | goal | median | spread |  |
 | --- | --- | --- | --- | --- |

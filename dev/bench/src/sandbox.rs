@@ -84,7 +84,7 @@ impl Sandbox {
         process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).kill_on_drop(true);
         let started = Instant::now();
         let process = process.spawn().with_context(|| format!("start {}", program.display()))?;
-        Ok(Self { process, started, events, asked, log: log.display().to_string() })
+        Ok(Self { process, started, events, asked, log: format!("target/bench/logs/{name}.log") })
     }
 
     /// How long it took from its start until it first asked for an event.

@@ -9,8 +9,7 @@ use crate::report::{Goal, Row, Section, short, table};
 use crate::sandbox::Sandbox;
 use crate::statistics::Summary;
 
-/// US dollars for a GB-second on arm64, and for a million requests: AWS's list price in us-east-1 and eu-north-1, first tier, as of
-/// 2026-11.
+/// US dollars for a GB-second on arm64, and for a million requests: AWS's list price in us-east-1, first tier.
 const DOLLARS_PER_GB_SECOND: f64 = 0.000_013_333_4;
 const DOLLARS_PER_MILLION_REQUESTS: f64 = 0.20;
 

@@ -43,6 +43,10 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
             Goal::AtMost(GOAL),
             "×",
             ours.times(1.0 / limit.median),
+        )
+        .because(
+            "an invocation is two HTTP requests, verifies a signature and writes the JSON besides, and PostgreSQL plans an \
+             unnamed statement for each request, as poolers in transaction mode want it",
         ),
         Row::new("list-leads, one sandbox: p50", Goal::None, "ms", ours),
         Row::new("pgbench, the same transaction pipelined: p50", Goal::None, "ms", limit),

@@ -91,8 +91,11 @@ async fn start(bench: &Bench) -> Result<(u16, Supervised)> {
     let mut running = pgbouncer.start()?;
     let started = Instant::now();
     while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        ensure!(running.ended()?.is_none(), "it does not start; {} says why", log.display());
-        ensure!(started.elapsed() < START_TIMEOUT, "it takes too long to start; see {}", log.display());
+        ensure!(running.ended()?.is_none(), "it does not start; target/bench/logs/pgbouncer.log says why");
+        ensure!(
+            started.elapsed() < START_TIMEOUT,
+            "it takes too long to start; see target/bench/logs/pgbouncer.log"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok((port, running))

@@ -8,7 +8,7 @@ use crate::http::Client;
 use crate::load::{Load, closed_loop};
 use crate::peers::{self, Peer};
 use crate::plot::{Bar, Bars};
-use crate::process::cpu_seconds;
+use crate::process::{cpu_seconds, own_cpu_seconds};
 use crate::report::{Goal, Row, Section, short, table};
 use crate::sandbox::Sandbox;
 use crate::statistics::Summary;
@@ -31,8 +31,10 @@ struct Measured {
     rates: Vec<f64>,
     p50s: Vec<f64>,
     p99s: Vec<f64>,
-    /// Of each request, in milliseconds.
+    /// CPU time of each request, in milliseconds: the server's own, PostgreSQL's, and that of the load.
     cpu: Vec<f64>,
+    of_postgres: Vec<f64>,
+    of_load: Vec<f64>,
 }
 
 impl Contender {
@@ -48,6 +50,10 @@ impl Contender {
             Self::Ours { sandboxes, .. } => sandboxes.iter().map(|sandbox| cpu_seconds(sandbox.pid()?)).sum(),
             Self::Theirs(peer) => cpu_seconds(peer.pid()),
         }
+    }
+
+    fn all_cpu_seconds(&self, bench: &Bench) -> Result<[f64; 3]> {
+        Ok([self.cpu_seconds()?, cpu_seconds(bench.postmaster()?)?, own_cpu_seconds()?])
     }
 
     async fn load(&mut self, bench: &Bench, lasting: std::time::Duration) -> Result<Load> {
@@ -78,13 +84,16 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
             if round == 0 {
                 contender.load(bench, bench.effort.warm_up).await?;
             }
-            let before = contender.cpu_seconds()?;
+            let before = contender.all_cpu_seconds(bench)?;
             let load = contender.load(bench, bench.effort.round).await?;
-            let cpu = contender.cpu_seconds()? - before;
+            let after = contender.all_cpu_seconds(bench)?;
             measured.rates.push(load.rate());
             measured.p50s.push(load.quantile(0.5));
             measured.p99s.push(load.quantile(0.99));
-            measured.cpu.push(cpu / load.requests() as f64 * 1e3);
+            let all = [&mut measured.cpu, &mut measured.of_postgres, &mut measured.of_load];
+            for ((values, before), after) in all.into_iter().zip(before).zip(after) {
+                values.push((after - before) / load.requests() as f64 * 1e3);
+            }
         }
     }
     Ok(section(&contenders, &notes, skipped))
@@ -105,7 +114,14 @@ fn section(contenders: &[(Contender, Measured)], notes: &[String], skipped: Vec<
             Goal::AtLeast(RATE_GOAL),
             "×",
             rate.times(1.0 / best_rate),
-        ),
+        )
+        .because(format!(
+            "of the CPU time that a request takes on this machine, {} ms are the function's own, {} ms PostgreSQL's and {} ms \
+             those of the load and its Runtime API",
+            short(cpu.median),
+            short(Summary::of(&ours.of_postgres).median),
+            short(Summary::of(&ours.of_load).median),
+        )),
         Row::new(
             "list-leads: CPU time per request, parts of the best peer's",
             Goal::AtMost(CPU_GOAL),
@@ -125,9 +141,12 @@ fn section(contenders: &[(Contender, Measured)], notes: &[String], skipped: Vec<
             median(&measured.p50s),
             median(&measured.p99s),
             median(&measured.cpu),
+            median(&measured.of_postgres),
+            median(&measured.of_load),
         ]
     });
-    let head = ["", "requests/s", "spread", "p50 ms", "p99 ms", "CPU ms per request"];
+    let head =
+        ["", "requests/s", "spread", "p50 ms", "p99 ms", "CPU ms per request", "PostgreSQL's", "the load's"];
     let text = format!(
         "The newest 50 leads of a dealership with their last messages, {AT_ONCE} requests at once, each caller's token RS256 \
          and verified for each request; the callers take turns. Every contender returns the same rows, read by the same \

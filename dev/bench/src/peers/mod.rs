@@ -68,12 +68,15 @@ impl Peer {
         let mut server = program.start()?;
         let started = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", target.port)).await.is_err() {
-            ensure!(server.ended()?.is_none(), "it does not start; {} says why", log.display());
-            ensure!(started.elapsed() < START_TIMEOUT, "it takes too long to start; see {}", log.display());
+            ensure!(server.ended()?.is_none(), "it does not start; target/bench/logs/{name}.log says why");
+            ensure!(
+                started.elapsed() < START_TIMEOUT,
+                "it takes too long to start; see target/bench/logs/{name}.log"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let peer = Self { name, note, target, server };
-        peer.check(rows, bench).await.with_context(|| format!("see {}", log.display()))?;
+        peer.check(rows, bench).await.with_context(|| format!("see target/bench/logs/{name}.log"))?;
         Ok(peer)
     }
 

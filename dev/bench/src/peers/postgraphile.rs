@@ -8,10 +8,10 @@ const PACKAGES: [&str; 3] = ["postgraphile@5.1.5", "pg@8.23.1", "jose@6.2.17"];
 /// The package that holds the program for this machine; `node` itself only fetches it by an install script.
 const NODE: &str = "22.23.3";
 
-const QUERY: &str = "{ allLeads(first: 50, orderBy: [CREATED_AT_DESC, ID_DESC], condition: { deletedAt: null }) { nodes {
+const QUERY: &str = "{ allLeads(first: 50, orderBy: [CREATED_AT_DESC, ROW_ID_DESC], condition: { deletedAt: null }) { nodes {
     id: rowId source status lostReason firstName lastName email phone phoneE164 company message vehicleId vehicleOfInterest
     assignedTo attribution consent firstHumanResponseAt firstAiResponseAt conversationCount createdAt updatedAt
-    conversationsByDealershipIdAndLeadId(first: 1, orderBy: [CREATED_AT_DESC, ID_DESC]) { nodes {
+    conversationsByDealershipIdAndLeadId(first: 1, orderBy: [CREATED_AT_DESC, ROW_ID_DESC]) { nodes {
         rowId direction channel authorKind body createdAt } } } } }";
 
 pub(super) fn plan(bench: &Bench) -> Result<Plan> {
