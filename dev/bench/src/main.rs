@@ -66,6 +66,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         _ => FULL,
     };
     let bench = Bench::set_up(effort).await?;
+    peers::fetch_all(&bench);
     let started = Instant::now();
     let mut sections = Vec::new();
     macro_rules! measure {
