@@ -56,6 +56,7 @@ fn draw(plot: &Bars, into: &mut String) -> Result<(), Box<dyn std::error::Error>
         .disable_y_axis()
         .x_desc(plot.axis)
         .x_labels(6)
+        .x_label_formatter(&|value| format!("{value:.1}").trim_end_matches(".0").to_owned())
         .axis_desc_style(("sans-serif", 15))
         .label_style(("sans-serif", 14))
         .light_line_style(TRANSPARENT)
@@ -68,8 +69,8 @@ fn draw(plot: &Bars, into: &mut String) -> Result<(), Box<dyn std::error::Error>
             color.filled(),
         )])?;
         let number = Text::new(
-            format!(" {}", crate::report::short(bar.value)),
-            (bar.value, bottom + 0.65),
+            crate::report::short(bar.value),
+            (bar.value + right / 100.0, bottom + 0.65),
             ("sans-serif", 14),
         );
         chart.draw_series([number])?;

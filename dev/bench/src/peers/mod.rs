@@ -80,7 +80,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Its page has to be the page that list-leads gives.
+    /// Its page has to be the page that list-leads gives, and to need a good token.
     async fn check(&self, rows: &str, bench: &Bench) -> Result<()> {
         let (answer, _) = Client::connect(&self.target).await?.ask(bench.callers.token(0)).await?;
         let mut sandbox = bench.sandbox("list-leads").await?;
@@ -94,6 +94,11 @@ impl Peer {
             "its page has other rows than ours: {}",
             String::from_utf8_lossy(&answer[..answer.len().min(500)])
         );
+        let forged = bench.callers.token(0).rsplit_once('.').map(|(signed, _)| format!("{signed}.AAAA"));
+        let refused = Client::connect(&self.target).await?.ask(&forged.unwrap_or_default()).await;
+        let page: Value =
+            refused.map(|(body, _)| serde_json::from_slice(&body)).unwrap_or(Ok(Value::Null))?;
+        ensure!(ids(page.pointer(rows)).is_empty(), "it takes a token that nobody has signed");
         Ok(())
     }
 }
