@@ -109,7 +109,6 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
         Some(Task::Replay(options)) => println!("{}", replay(&options).await?),
         Some(Task::SamLocal(options)) => return try_all(&options).await,
-        Some(Task::SamLocal(options)) => return sam_local(&options).await,
         Some(Task::Bench { arguments }) => return bench(&arguments),
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Migrate { url: Some(url) }) => {
@@ -132,6 +131,8 @@ async fn try_all(options: &SamLocal) -> Result<ExitCode> {
     let tried = sam_local(options).await?;
     println!("{}", tried.table);
     Ok(if tried.is_as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn bench(arguments: &[OsString]) -> Result<ExitCode> {
     // Optimized, but for what would take longer than the measuring.
     let cargo = variable("CARGO").unwrap_or_else(|| "cargo".into());

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::callers::Callers;
 use crate::database::{self, Size};
-use crate::environment;
+use crate::environment::{self, Statements};
 use crate::event::{Events, FUNCTIONS};
 use crate::load::{Load, closed_loop};
 use crate::sandbox::Sandbox;
@@ -131,7 +131,17 @@ impl Bench {
 
     /// A sandbox of a function whose database is behind a port.
     pub(crate) async fn sandbox_at(&self, function: &str, size: Size, port: u16) -> Result<Sandbox> {
-        let settings = environment::functions(&self.issuer, port, size.name);
+        self.start(function, environment::functions(&self.issuer, port, size.name, Statements::Prepared))
+            .await
+    }
+
+    /// A sandbox of a function that prepares no statement, as behind a pooler, on the database of [`Bench::size`].
+    pub(crate) async fn unprepared_sandbox(&self, function: &str, port: u16) -> Result<Sandbox> {
+        let name = self.size().name;
+        self.start(function, environment::functions(&self.issuer, port, name, Statements::Unprepared)).await
+    }
+
+    async fn start(&self, function: &str, settings: Vec<(String, String)>) -> Result<Sandbox> {
         let (binary, logs) = (self.binary(function), self.logs());
         let started = Sandbox::start(function, &[&binary], &settings, &logs).await;
         started.with_context(|| format!("start {function}"))

@@ -34,7 +34,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
         }
     };
     let events = event::list("", &bench.callers)?;
-    let starts = (0..SANDBOXES).map(|_| bench.sandbox_at("list-leads", bench.size(), port));
+    let starts = (0..SANDBOXES).map(|_| bench.unprepared_sandbox("list-leads", port));
     let mut sandboxes = try_join_all(starts).await?;
     drive(&mut sandboxes, &events, bench.effort.warm_up).await.context("warm up")?;
     let (mut p50s, mut tails, mut rates, mut errors) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
@@ -60,7 +60,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
     ];
     let text = format!(
         "list-leads in {SANDBOXES} sandboxes at once, each with its connection to a PgBouncer in transaction mode, which has \
-         {POOL} to PostgreSQL: {} requests per second.\n",
+         {POOL} to PostgreSQL, and with statements without names, as such a pooler wants them: {} requests per second.\n",
         short(Summary::of(&rates).median)
     );
     Ok(Section { title, rows, text, ..Section::default() })
