@@ -1,4 +1,6 @@
 //! The life of a sandbox and of a request: start once; then verify, scope, handle, commit, answer.
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -6,7 +8,8 @@ use std::time::Instant;
 use http_body_util::BodyExt;
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::tower::ServiceExt;
+use lambda_http::{Body, IntoResponse, Request, RequestExt, Response, Service};
 
 use crate::answer::Answer;
 use crate::auth::{ClerkConfig, KeySource, Verifier};
@@ -136,6 +139,28 @@ impl App {
             clock: &self.clock,
             visit: &invocation.visit,
         }
+    }
+}
+
+/// Starts to answer.
+///
+/// # Errors
+/// When the runtime cannot go on.
+pub async fn run<S>(service: S) -> Result<(), lambda_http::Error>
+where
+    S: Service<Request, Response = Response<Body>, Error = lambda_http::Error> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    lambda_http::run_concurrent(service.map_response(Whole)).await
+}
+
+/// An answer whose body is text or bytes already. The runtime takes a bare [`Response`] for a stream in any of the web's
+/// encodings, which it gathers and decodes anew.
+struct Whole(Response<Body>);
+
+impl IntoResponse for Whole {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(ready(self.0))
     }
 }
 

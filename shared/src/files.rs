@@ -6,7 +6,7 @@ use std::time::Instant;
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 
-use crate::app::request_id;
+use crate::app::{request_id, run};
 use crate::error::{ApiError, StatusCode};
 use crate::telemetry::{self, Invocation, trace_id};
 
@@ -50,7 +50,7 @@ impl Files {
     pub async fn serve(&'static self) -> Result<(), lambda_http::Error> {
         telemetry::init();
         let respond = async |request: Request| Ok::<_, lambda_http::Error>(self.respond(&request));
-        lambda_http::run_concurrent(service_fn(respond)).await
+        run(service_fn(respond)).await
     }
 
     /// Answers one request, and writes one line about it to the log.

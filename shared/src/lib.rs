@@ -47,7 +47,7 @@ pub mod spreadsheet;
 pub mod telemetry;
 
 pub use answer::Answer;
-pub use app::{App, run_streaming};
+pub use app::{App, run, run_streaming};
 pub use auth::Permission;
 pub use config::StartupError;
 pub use ctx::Ctx;
@@ -57,5 +57,5 @@ pub use download::Download;
 pub use error::ApiError;
 pub use job::{Job, Schedule};
 pub use lambda_http::http::header;
-pub use lambda_http::{Error, run_concurrent as run, service_fn};
+pub use lambda_http::{Error, service_fn};
 pub use route::{Caller, Route};
