@@ -1,23 +1,16 @@
 //! Settings, from the environment or from AWS Secrets Manager.
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 
-use aws_config::timeout::TimeoutConfig;
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::error::chain;
+use crate::secrets;
 
 /// What ends the name of a setting whose value is in a secret: `DATABASE_URL_READER_SECRET_ARN` names the
 /// secret that holds `DATABASE_URL_READER`.
 const SECRET_SUFFIX: &str = "_SECRET_ARN";
-
-/// For reading one secret, repetitions included: Lambda gives the start of a sandbox 10 seconds.
-const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// For one of the tries: the SDK itself waits for an answer without end.
-const SECRET_TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a function cannot start. Its debug form is for people, too, for that is what `main` prints.
 #[derive(Error)]
@@ -112,7 +105,8 @@ impl Settings {
             return Ok(value.clone());
         }
         let arn = self.variables.get(&format!("{name}{SECRET_SUFFIX}")).ok_or(StartupError::Missing(name))?;
-        let client = self.client.get_or_init(secrets_manager).await;
+        let client = self.client.get_or_try_init(async || secrets::client(&self.variables)).await;
+        let client = client.map_err(|error| StartupError::Secret { name, source: error.into() })?;
         let secret = client.get_secret_value().secret_id(arn).send().await;
         let secret = secret.map_err(|error| StartupError::Secret { name, source: error.into() })?;
         let value = secret
@@ -121,15 +115,4 @@ impl Settings {
         secrets.insert(name, value.clone());
         Ok(value)
     }
-}
-
-/// Built at the first secret only: a function that reads none never loads the SDK's configuration.
-async fn secrets_manager() -> aws_sdk_secretsmanager::Client {
-    let timeouts = TimeoutConfig::builder()
-        .operation_timeout(SECRET_TIMEOUT)
-        .operation_attempt_timeout(SECRET_TRY_TIMEOUT)
-        .build();
-    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).timeout_config(timeouts);
-    let config = config.load().await;
-    aws_sdk_secretsmanager::Client::new(&config)
 }

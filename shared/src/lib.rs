@@ -43,6 +43,7 @@ pub mod job;
 pub mod outbound;
 pub mod page;
 pub mod route;
+mod secrets;
 pub mod spreadsheet;
 pub mod telemetry;
 
