@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde_json::Value;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -38,13 +38,11 @@ const WAITING_SECONDS: &str = "waiting_seconds";
 /// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO; above
 /// INFO there are no lines of good requests, and no metrics of them.
 pub fn init() {
-    let filter = EnvFilter::builder()
-        .with_env_var("AWS_LAMBDA_LOG_LEVEL")
-        .with_default_directive(tracing::Level::INFO.into());
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let log = tracing_subscriber::fmt()
         .json()
         .event_format(LogFormat::default())
-        .with_env_filter(filter.from_env_lossy());
+        .with_max_level(level.unwrap_or(LevelFilter::INFO));
     // Only the first subscriber of a process counts.
     let _ = log.try_init();
 }
