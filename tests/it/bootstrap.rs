@@ -11,6 +11,7 @@ use dev::clerk::Clerk;
 use dev::clerk::backend::SECRET_KEY;
 use dev::invocations::INVOCATIONS;
 use dev::people::TESLA_OSLO;
+use futures_util::future::join_all;
 use serde_json::Value;
 use shared::Login;
 use tokio::net::TcpListener;
@@ -393,4 +394,31 @@ async fn sigterm_ends_a_sandbox_cleanly_and_with_it_its_connections() {
         assert!(output.status.success(), "{:?}: {}", output.status, String::from_utf8_lossy(&output.stderr));
         timeout(PATIENCE, proxy.all_closed()).await.expect("the connection is still open");
     }
+}
+
+/// As many as a Managed Instance may give one sandbox: all of them are in the database before any is answered.
+#[tokio::test]
+async fn one_sandbox_works_on_as_many_requests_at_once_as_it_is_told() {
+    const AT_ONCE: usize = 4;
+    let world = World::seeded().await.with_concurrency(AT_ONCE);
+    let sandbox = Sandbox::start("list-leads", &settings(&world).await).await;
+    let event = event("list-leads").by(&kari());
+    let owner = world.owner().await;
+    owner.batch_execute("begin; lock table leads").await.unwrap();
+    let asked = join_all((0..AT_ONCE).map(|_| sandbox.last_invoke(&event)));
+    let let_go = async {
+        let waiting = "select count(*) from pg_stat_activity
+                        where datname = current_database() and wait_event_type = 'Lock'";
+        let watcher = world.owner().await;
+        while watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < AT_ONCE as i64 {
+            tokio::task::yield_now().await;
+        }
+        owner.batch_execute("commit").await.unwrap();
+    };
+    let (answers, ()) = timeout(PATIENCE, async { tokio::join!(asked, let_go) }).await.unwrap();
+    for answer in answers {
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+    }
+    // And none of them holds another up for good.
+    assert_eq!(sandbox.last_invoke(&event).await["statusCode"], 200);
 }
