@@ -1,4 +1,5 @@
 //! The database. A handler reaches it through a [`Scope`] and in no other way.
+mod columns;
 mod connect;
 mod error;
 #[cfg(feature = "migrate")]
@@ -9,6 +10,7 @@ mod passwords;
 mod scope;
 mod visit;
 
+pub use columns::Columns;
 pub use connect::{Database, Login};
 pub use error::DbError;
 #[cfg(feature = "migrate")]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::conversation::kept_channel;
 use super::{AuthorKind, Direction};
-use crate::db::Row;
+use crate::db::{Columns, Row};
 use crate::docs::{Schema, SchemaGenerator};
 use crate::fields::Text;
 use crate::{merge_patch, text_enum};
@@ -193,42 +193,43 @@ impl TryFrom<&Row> for Lead {
     type Error = tokio_postgres::Error;
 
     fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        let mut columns = Columns::from(row, "id");
         Ok(Self {
-            id: row.try_get("id")?,
-            source: row.try_get("source")?,
-            status: row.try_get("status")?,
-            lost_reason: row.try_get("lost_reason")?,
-            first_name: row.try_get("first_name")?,
-            last_name: row.try_get("last_name")?,
-            email: row.try_get("email")?,
-            phone: row.try_get("phone")?,
-            phone_e164: row.try_get("phone_e164")?,
-            company: row.try_get("company")?,
-            message: row.try_get("message")?,
-            vehicle_id: row.try_get("vehicle_id")?,
-            vehicle_of_interest: row.try_get("vehicle_of_interest")?,
-            assigned_to: row.try_get("assigned_to")?,
-            attribution: row.try_get("attribution")?,
-            consent: row.try_get("consent")?,
-            first_human_response_at: row.try_get("first_human_response_at")?,
-            first_ai_response_at: row.try_get("first_ai_response_at")?,
-            conversation_count: row.try_get("conversation_count")?,
-            last_message: last_message(row)?,
-            created_at: row.try_get("created_at")?,
-            updated_at: row.try_get("updated_at")?,
-            version: row.try_get("version")?,
+            id: columns.next("id")?,
+            source: columns.next("source")?,
+            status: columns.next("status")?,
+            lost_reason: columns.next("lost_reason")?,
+            first_name: columns.next("first_name")?,
+            last_name: columns.next("last_name")?,
+            email: columns.next("email")?,
+            phone: columns.next("phone")?,
+            phone_e164: columns.next("phone_e164")?,
+            company: columns.next("company")?,
+            message: columns.next("message")?,
+            vehicle_id: columns.next("vehicle_id")?,
+            vehicle_of_interest: columns.next("vehicle_of_interest")?,
+            assigned_to: columns.next("assigned_to")?,
+            attribution: columns.next("attribution")?,
+            consent: columns.next("consent")?,
+            first_human_response_at: columns.next("first_human_response_at")?,
+            first_ai_response_at: columns.next("first_ai_response_at")?,
+            conversation_count: columns.next("conversation_count")?,
+            version: columns.next("version")?,
+            created_at: columns.next("created_at")?,
+            updated_at: columns.next("updated_at")?,
+            last_message: last_message(&mut columns)?,
         })
     }
 }
 
-fn last_message(row: &Row) -> Result<Option<LastMessage>, tokio_postgres::Error> {
-    let Some(id) = row.try_get("last_id")? else { return Ok(None) };
+fn last_message(columns: &mut Columns<'_>) -> Result<Option<LastMessage>, tokio_postgres::Error> {
+    let Some(id) = columns.next("last_id")? else { return Ok(None) };
     Ok(Some(LastMessage {
         id,
-        direction: row.try_get("last_direction")?,
-        channel: row.try_get("last_channel")?,
-        author_kind: row.try_get("last_author_kind")?,
-        body: row.try_get("last_body")?,
-        created_at: row.try_get("last_created_at")?,
+        direction: columns.next("last_direction")?,
+        channel: columns.next("last_channel")?,
+        author_kind: columns.next("last_author_kind")?,
+        body: columns.next("last_body")?,
+        created_at: columns.next("last_created_at")?,
     }))
 }
