@@ -139,7 +139,8 @@ fn bench(arguments: &[OsString]) -> Result<ExitCode> {
     let mut run = Command::new(cargo);
     run.args(["run", "--quiet", "--profile", "ci", "--package", "bench", "--"]).args(arguments);
     let status = run.current_dir(dev::workspace()).status().context("start cargo")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // It may be UNAVAILABLE, too.
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }
 
 async fn psql(user: &str, arguments: &[OsString]) -> Result<ExitCode> {

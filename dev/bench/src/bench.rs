@@ -1,5 +1,5 @@
 //! What every figure is measured with: the database, the keys, the binaries, and how much effort is made.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::callers::Callers;
 use crate::database::{self, Size};
 use crate::environment::{self, Statements};
-use crate::event::{Events, FUNCTIONS};
+use crate::event::{COUNTED, Events, FUNCTIONS};
 use crate::load::{Load, closed_loop};
 use crate::sandbox::Sandbox;
 
@@ -33,6 +33,8 @@ pub(crate) struct Effort {
     pub(crate) sizes: &'static [Size],
     /// The profile that the functions are built with, and the folder that it builds to.
     pub(crate) profile: &'static str,
+    /// The functions that are built.
+    pub(crate) functions: &'static [&'static str],
     /// Whether a peer is compiled that is not there.
     pub(crate) compiles_peers: bool,
 }
@@ -52,6 +54,7 @@ pub(crate) const FULL: Effort = Effort {
     starts: 15,
     sizes: &[TEN_THOUSAND, A_MILLION],
     profile: "release",
+    functions: &FUNCTIONS,
     compiles_peers: true,
 };
 
@@ -67,8 +70,12 @@ pub(crate) const QUICK: Effort = Effort {
     starts: 2,
     sizes: &[TINY, SMALL],
     profile: "ci",
+    functions: &FUNCTIONS,
     compiles_peers: false,
 };
+
+/// Counting instructions, which many rows would not change; in the profile that the checks build anyway.
+pub(crate) const INSTRUCTIONS: Effort = Effort { functions: &COUNTED, ..QUICK };
 
 /// A running database and whoever signs its callers' tokens.
 pub(crate) struct Bench {
@@ -89,7 +96,7 @@ impl Bench {
         let folder = dev::target().join("bench");
         std::fs::create_dir_all(folder.join("logs"))?;
         let step = Step::begin_talkative("building the functions");
-        tokio::task::spawn_blocking(move || build(effort.profile)).await??;
+        tokio::task::spawn_blocking(move || build(effort)).await??;
         step.done("functions built");
         let step = Step::begin("PostgreSQL");
         let cluster = database::start(&folder.join("postgres")).await?;
@@ -129,6 +136,15 @@ impl Bench {
         self.sandbox_at(function, self.size(), self.cluster.port()).await
     }
 
+    /// The same under a tool that runs the function's program.
+    pub(crate) async fn sandbox_under(&self, tool: &[&Path], function: &str) -> Result<Sandbox> {
+        let (port, name) = (self.cluster.port(), self.size().name);
+        let settings = environment::functions(&self.issuer, port, name, Statements::Prepared);
+        let binary = self.binary(function);
+        let command = [tool, &[binary.as_path()]].concat();
+        Sandbox::start(function, &command, &settings, &self.logs()).await
+    }
+
     /// A sandbox of a function whose database is behind a port.
     pub(crate) async fn sandbox_at(&self, function: &str, size: Size, port: u16) -> Result<Sandbox> {
         self.start(function, environment::functions(&self.issuer, port, size.name, Statements::Prepared))
@@ -159,11 +175,12 @@ pub(crate) async fn drive(sandboxes: &mut [Sandbox], events: &Events, lasting: D
 }
 
 /// Only what is driven, by the cargo that runs us.
-fn build(profile: &str) -> Result<()> {
+fn build(effort: Effort) -> Result<()> {
     let cargo = dev::environment::variable("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--profile", profile, "--target-dir"]).arg(dev::target());
-    build.args(FUNCTIONS.iter().flat_map(|function| ["--package", function])).current_dir(dev::workspace());
+    build.args(["build", "--profile", effort.profile, "--target-dir"]).arg(dev::target());
+    build.args(effort.functions.iter().flat_map(|function| ["--package", function]));
+    build.current_dir(dev::workspace());
     ensure!(
         build.status().context("start cargo")?.success(),
         "the functions do not build; cargo says why above"

@@ -7,6 +7,7 @@ mod environment;
 mod event;
 mod figures;
 mod http;
+mod instructions;
 mod load;
 mod peers;
 mod plot;
@@ -44,22 +45,29 @@ struct Arguments {
     /// Only the sections whose title has this in it; the report goes to target/bench/part
     #[arg(long)]
     only: Option<String>,
+    /// Instructions per request alone, beside those of docs/performance/instructions.json: ends with 1 when a function
+    /// takes 5 % more, and with 69 where there is no valgrind
+    #[arg(long, conflicts_with_all = ["big", "quick", "only"])]
+    instructions: bool,
+    /// What is counted takes the place of what is committed
+    #[arg(long, requires = "instructions")]
+    accept: bool,
 }
 
 fn main() -> ExitCode {
     // One thread, so that the load takes as little from what is measured as it can.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.context("start").and_then(|runtime| runtime.block_on(run(&Arguments::parse())));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cargo dev bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("cargo dev bench: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-async fn run(arguments: &Arguments) -> Result<()> {
+async fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.instructions {
+        return instructions::count(arguments.accept).await;
+    }
     let effort = match arguments {
         Arguments { quick: true, .. } => QUICK,
         Arguments { big: true, .. } => BIG,
@@ -99,7 +107,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         .with_context(|| format!("write the report to {}", folder.display()))?;
     print!("\n{}", report::lines(&sections));
     println!("\nThe report is {}.", folder.join("report.md").display());
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn write(folder: &PathBuf, preamble: &str, sections: &[Section]) -> Result<()> {

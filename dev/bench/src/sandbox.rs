@@ -102,6 +102,17 @@ impl Sandbox {
         Ok(answer)
     }
 
+    /// Asks it to end, as Lambda does, and waits until it has.
+    pub(crate) async fn terminate(mut self) -> Result<()> {
+        let pid = self.pid()?.to_string();
+        // The shell's own `kill`: the standard library has none for this signal.
+        let sent = Command::new("sh").args(["-c", "kill -TERM $0", &pid]).status().await?;
+        ensure!(sent.success(), "the process takes no signal");
+        let ended = timeout(PATIENCE, self.process.wait()).await;
+        ended.with_context(|| format!("it goes on after {PATIENCE:?}; see {}", self.log))??;
+        Ok(())
+    }
+
     /// When it was started.
     pub(crate) fn started(&self) -> Instant {
         self.started
