@@ -37,6 +37,7 @@ const WAITING_SECONDS: &str = "waiting_seconds";
 
 /// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO; above
 /// INFO there are no lines of good requests, and no metrics of them.
+#[expect(clippy::disallowed_methods, reason = "the log begins before the settings are read")]
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     let log = tracing_subscriber::fmt()
