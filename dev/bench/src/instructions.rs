@@ -116,7 +116,7 @@ fn compare(baseline: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> (St
     let rows = now.iter().map(|(function, now)| {
         let (before, change) = match baseline.get(function) {
             Some(&before) => {
-                let percent = (*now as f64 / before as f64 - 1.0) * 100.0;
+                let percent = (*now as f64 - before as f64) * 100.0 / before as f64;
                 let grown = percent > TOLERATED_GROWTH;
                 is_within &= !grown;
                 (before.to_string(), format!("{percent:+.1} %{}", if grown { " too many" } else { "" }))
