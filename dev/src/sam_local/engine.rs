@@ -2,6 +2,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -88,8 +89,13 @@ impl Engine {
 
     /// Our address, as containers see us.
     pub(super) async fn gateway(&self) -> Result<String> {
-        let format = "{{(index .IPAM.Config 0).Gateway}}";
-        self.docker(&["network", "inspect", "bridge", "--format", format]).await
+        // An engine that finds its bridge there from an earlier one names the network alone, whose first address it is.
+        let format = "{{with index .IPAM.Config 0}}{{or .Gateway .Subnet}}{{end}}";
+        let address = self.docker(&["network", "inspect", "bridge", "--format", format]).await?;
+        let Some((network, _)) = address.split_once('/') else { return Ok(address) };
+        let network: Ipv4Addr =
+            network.parse().with_context(|| format!("the engine's bridge is {address}"))?;
+        Ok(Ipv4Addr::from_bits(network.to_bits() + 1).to_string())
     }
 
     /// The image for functions of this architecture, as `template.yaml` spells it: ours if it is there, AWS's if it can
