@@ -83,7 +83,7 @@ impl Sandbox {
             .env("AWS_REGION", "eu-north-1");
         process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).kill_on_drop(true);
         let started = Instant::now();
-        let process = process.spawn().with_context(|| format!("start {}", program.display()))?;
+        let process = process.spawn().with_context(|| format!("start {name}"))?;
         Ok(Self { process, started, events, asked, log: format!("target/bench/logs/{name}.log") })
     }
 
