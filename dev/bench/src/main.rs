@@ -98,9 +98,10 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         "cost": cost,
     }
     // A report is read elsewhere, where this machine's folders mean nothing.
-    let here = format!("{}/", dev::workspace().display());
+    let (target, workspace) = (dev::target(), dev::workspace());
     for reason in sections.iter_mut().flat_map(|section| &mut section.skipped) {
-        *reason = reason.replace(&here, "");
+        *reason = reason.replace(&*target.to_string_lossy(), "target");
+        *reason = reason.replace(&format!("{}/", workspace.display()), "");
     }
     let folder = match arguments {
         Arguments { only: Some(_), .. } => bench.folder.join("part"),
