@@ -136,9 +136,9 @@ impl Bench {
         self.sandbox_at(function, self.size(), self.cluster.port()).await
     }
 
-    /// The same under a tool that runs the function's program.
-    pub(crate) async fn sandbox_under(&self, tool: &[&Path], function: &str) -> Result<Sandbox> {
-        let (port, name) = (self.cluster.port(), self.size().name);
+    /// The same under a tool that runs the function's program, with the database behind a port.
+    pub(crate) async fn sandbox_under(&self, tool: &[&Path], function: &str, port: u16) -> Result<Sandbox> {
+        let name = self.size().name;
         let settings = environment::functions(&self.issuer, port, name, Statements::Prepared);
         let binary = self.binary(function);
         let command = [tool, &[binary.as_path()]].concat();

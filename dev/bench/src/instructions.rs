@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, INSTRUCTIONS};
 use crate::event::{self, COUNTED, Events};
+use crate::gathering;
 use crate::report::table;
 
 /// Requests of the first process: by then everything is warm.
@@ -63,13 +64,14 @@ pub(crate) async fn count(accept: bool) -> Result<ExitCode> {
         return Ok(unavailable("the committed counts are another processor's"));
     }
     let bench = Bench::set_up(INSTRUCTIONS).await?;
+    let port = gathering::before(bench.cluster.port()).await?;
     let mut instructions = BTreeMap::new();
     for function in COUNTED {
         let step = Step::begin(function);
         let events = event::of(function, &bench.callers)?;
-        let few = total(&bench, &valgrind, function, &events, 0..FEW).await?;
+        let few = total(&bench, &valgrind, function, port, &events, 0..FEW).await?;
         // Others than the first process's, which have been answered.
-        let many = total(&bench, &valgrind, function, &events, FEW..FEW + MANY).await?;
+        let many = total(&bench, &valgrind, function, port, &events, FEW..FEW + MANY).await?;
         let each = many.saturating_sub(few) / (MANY - FEW);
         step.done(&format!("{function}: {each}"));
         instructions.insert(function.to_owned(), each);
@@ -94,13 +96,14 @@ async fn total(
     bench: &Bench,
     valgrind: &Path,
     function: &str,
+    port: u16,
     events: &Events,
     numbers: Range<u64>,
 ) -> Result<u64> {
     let counts = bench.folder.join(format!("{function}.callgrind"));
     let to_file = PathBuf::from(format!("--callgrind-out-file={}", counts.display()));
     let tool = [valgrind, "--quiet".as_ref(), "--tool=callgrind".as_ref(), &to_file];
-    let mut sandbox = bench.sandbox_under(&tool, function).await?;
+    let mut sandbox = bench.sandbox_under(&tool, function, port).await?;
     for number in numbers {
         sandbox.invoke(events(number)).await?;
     }

@@ -6,6 +6,7 @@ mod database;
 mod environment;
 mod event;
 mod figures;
+mod gathering;
 mod http;
 mod instructions;
 mod load;
