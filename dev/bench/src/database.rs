@@ -41,7 +41,8 @@ const DEALERSHIPS: &str = "
 /// What the writes of earlier runs have left, so that each run finds the same.
 const FORGET: &str = "
     delete from dealerships where clerk_org_id ^@ 'org_hook_';
-    truncate webhook_inbox, submissions, idempotency_keys cascade;
+    update dealerships set form_origins = '{}', form_hourly_cap = 100000 where form_origins <> '{}';
+    truncate webhook_inbox, submissions, form_mappings, merges, idempotency_keys cascade;
     delete from conversations where id > '019b0000-0000-7000-8002-ffffffffffff';
     delete from leads where id > '019b0000-0000-7000-8001-ffffffffffff'";
 
@@ -50,6 +51,12 @@ const NUMBERED: &str = "
     set session_replication_role = replica;
     create function pg_temp.numbered(kind text, number bigint) returns uuid language sql immutable
     return ('019b0000-0000-7000-800' || kind || '-' || lpad(to_hex(number), 12, '0'))::uuid";
+
+/// The merges that are undone, as the dealerships' admins make them.
+const MERGED: &str = "
+    select scope.merge_leads(pg_temp.numbered('8', n), pg_temp.numbered('6', n), pg_temp.numbered('7', n), null)
+      from (select n, n % $2::bigint as d from generate_series(0, $1::bigint - 1) n) numbered
+     cross join lateral scope.enter_member('org_bench_' || d, 'user_bench_' || d, 'admin', 0)";
 
 /// What a database of the benchmark holds.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +127,17 @@ async fn put_in(owner: &Client, size: Size) -> Result<()> {
     Ok(())
 }
 
+/// Puts in what so many requests of each function find that changes or takes away what is there.
+pub(crate) async fn put_in_for_counting(cluster: &Cluster, size: Size, requests: i64) -> Result<()> {
+    let (owner, _) = connect_as_owner(&cluster.owner_url(size.name)).await?;
+    owner.batch_execute(NUMBERED).await?;
+    owner.execute(include_str!("counted.sql"), &[&requests, &size.dealerships]).await?;
+    // A merge relies on the triggers.
+    owner.batch_execute("reset session_replication_role").await?;
+    owner.execute(MERGED, &[&requests, &size.dealerships]).await?;
+    Ok(())
+}
+
 /// Where a login user reaches a database through a port of this machine.
 pub(crate) fn url(login: Login, port: u16, database: &str) -> String {
     format!("postgres://{}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable", login.user())
@@ -130,12 +148,29 @@ pub(crate) const fn password() -> &'static str {
     PASSWORD
 }
 
-/// The id of a dealership, as [`NUMBERED`] makes them.
-pub(crate) fn dealership(number: u64) -> Uuid {
-    Uuid::from_u128(0x019b_0000_0000_7000_800d_0000_0000_0000 + u128::from(number))
+/// What [`NUMBERED`] makes ids for, each with the digit that says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Of so many dealerships, the oldest of the nth is the nth.
+    Lead = 1,
+    /// A lead that is deleted.
+    Deleted = 3,
+    /// A lead that another is merged into.
+    Survivor = 4,
+    /// The other.
+    Merged = 5,
+    /// A merge that is undone; its leads have 6 and 7.
+    Merge = 8,
+    /// A submission that is rejected.
+    Rejected = 9,
+    /// A submission that is released.
+    Released = 0xa,
+    Dealership = 0xd,
 }
 
-/// The id of a lead of a dealership: its oldest.
-pub(crate) fn lead(dealership: u64) -> Uuid {
-    Uuid::from_u128(0x019b_0000_0000_7000_8001_0000_0000_0000 + u128::from(dealership))
+impl Kind {
+    pub(crate) fn id(self, number: u64) -> Uuid {
+        let kind = self as u128;
+        Uuid::from_u128(0x019b_0000_0000_7000_8000_0000_0000_0000 | kind << 48 | u128::from(number))
+    }
 }

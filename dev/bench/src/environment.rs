@@ -28,6 +28,7 @@ pub(crate) fn functions(
         ("DATABASE_PREPARED", (statements == Statements::Prepared).to_string()),
         ("CLERK_WEBHOOK_SECRETS", WEBHOOK_SECRET.to_owned()),
         ("FORM_SECRETS", "0123456789abcdef0123456789abcdef".to_owned()),
+        ("FORM_URL", "https://forms.norvalt.test".to_owned()),
     ];
     settings.extend(Login::ALL.map(|login| (login.setting(), database::url(login, port, name))));
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

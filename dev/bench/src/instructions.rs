@@ -14,6 +14,7 @@ use dev::progress::Step;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, INSTRUCTIONS};
+use crate::database;
 use crate::event::{self, COUNTED, Events};
 use crate::gathering;
 use crate::report::table;
@@ -64,6 +65,7 @@ pub(crate) async fn count(accept: bool) -> Result<ExitCode> {
         return Ok(unavailable("the committed counts are another processor's"));
     }
     let bench = Bench::set_up(INSTRUCTIONS).await?;
+    database::put_in_for_counting(&bench.cluster, bench.size(), (FEW + MANY) as i64).await?;
     let port = gathering::before(bench.cluster.port()).await?;
     let mut instructions = BTreeMap::new();
     for function in COUNTED {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::bench::{Bench, drive};
 use crate::callers::Callers;
-use crate::database::{self, Size};
+use crate::database::{Kind, Size};
 use crate::event::{self, Events};
 use crate::plot::{Bar, Bars};
 use crate::report::{Goal, Row, Section, short, table};
@@ -70,7 +70,7 @@ async fn deep_cursor(bench: &Bench, size: Size) -> Result<String> {
     let last = "select created_at, id from leads where dealership_id = $1 and deleted_at is null
                  order by created_at desc, id desc offset $2 limit 1";
     let skipped = ((DEEP_PAGE - 1) * DEEP_LIMIT).min(size.leads / size.dealerships - DEEP_LIMIT - 1);
-    let row = owner.query_one(last, &[&database::dealership(0), &skipped]).await?;
+    let row = owner.query_one(last, &[&Kind::Dealership.id(0), &skipped]).await?;
     let (at, id): (Timestamp, Uuid) = (row.try_get(0)?, row.try_get(1)?);
     Ok(Cursor { order: 0, at, id }.encode())
 }
