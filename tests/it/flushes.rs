@@ -60,7 +60,7 @@ const FLUSHES: [(&str, usize); 34] = [
 const LIST_BYTES: usize = 700;
 
 /// One of each, about the seeded lead of this number.
-fn requests(n: u16) -> Vec<(&'static str, Event)> {
+pub fn requests(n: u16) -> Vec<(&'static str, Event)> {
     let by_kari = |name| event(name).by(&kari());
     let about = |name| by_kari(name).id(lead(n));
     let key = format!("key-{n}");
@@ -116,6 +116,11 @@ fn requests(n: u16) -> Vec<(&'static str, Event)> {
     ]
 }
 
+/// Makes what a request of these is about and the seed has not.
+pub async fn prepare(world: &World, n: u16) {
+    world.merge_as(merge_id(n), lead(n + 6), lead(n + 8)).await;
+}
+
 struct Watched {
     world: World,
     proxy: Proxy,
@@ -152,7 +157,7 @@ async fn behind_a_pooler_it_waits_no_more_often() {
 
 async fn all_wait_as_often_as_they_should(watched: Watched) {
     for n in [1, 2] {
-        watched.world.merge_as(merge_id(n), lead(n + 6), lead(n + 8)).await;
+        prepare(&watched.world, n).await;
     }
     for (_, request) in requests(1) {
         watched.flushes(request).await;

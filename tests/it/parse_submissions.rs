@@ -20,7 +20,7 @@ async fn run(world: &World, request: Request) -> (Report, Vec<Difference>) {
     (report, told)
 }
 
-async fn file_left(world: &World) -> Report {
+pub async fn file_left(world: &World) -> Report {
     run(world, Request::default()).await.0
 }
 
