@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::clerk_reconcile::Bench;
 use crate::clerk_webhook::delivery;
-use crate::support::{Event, World, event, token};
+use crate::support::plans::Plans;
+use crate::support::{Event, World, event, kari, token};
 use crate::{flushes, parse_submissions};
 
 /// Six dealerships with three thousand leads each, and a thousand without any.
@@ -31,23 +32,28 @@ const CLERK_MESSAGES: [&str; 9] = [
 /// A connection that was closed has ended by then.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A world with much data.
-struct Filled {
+/// A world whose database counts what it reads.
+struct Measured {
     world: World,
+    plans: Plans,
 }
 
 /// What one request, or one run, has read of all tables.
 struct Cost {
-    /// The tables of which it read every row.
+    /// The tables that it read sequentially.
     scanned: Vec<String>,
     rows: i64,
+    /// Why.
+    plans: String,
 }
 
-impl Filled {
-    async fn new() -> Self {
+impl Measured {
+    /// The seed, and what these statements add.
+    async fn with(fill: &str) -> Self {
         let world = World::seeded().await;
-        world.owner().await.batch_execute(FILL).await.unwrap();
-        Self { world }
+        world.owner().await.batch_execute(fill).await.unwrap();
+        let plans = Plans::of(&world).await;
+        Self { world, plans }
     }
 
     async fn cost(&self, run: impl AsyncFnOnce(&World)) -> Cost {
@@ -55,6 +61,7 @@ impl Filled {
         // What an earlier connection has not told yet would count as ours.
         all_have_left(&owner).await;
         owner.batch_execute("select pg_stat_reset()").await.unwrap();
+        let end = self.plans.end();
         // A server process tells its counts for certain when its connection ends.
         let once = World::on(self.world.database.clone());
         run(&once).await;
@@ -65,7 +72,9 @@ impl Filled {
                    sum(seq_tup_read + idx_tup_fetch)::bigint
               from pg_stat_user_tables";
         let row = owner.query_one(counted, &[]).await.unwrap();
-        Cost { scanned: row.get(0), rows: row.get(1) }
+        let scanned: Vec<String> = row.get(0);
+        let plans = self.plans.since(end, &scanned);
+        Cost { scanned, rows: row.get(1), plans }
     }
 
     async fn assert_reads_little(&self, what: &str, event: Event) {
@@ -73,8 +82,11 @@ impl Filled {
             let reply = world.send(event).await;
             assert!(reply.status < 300, "{what}: {}", reply.json);
         };
-        let Cost { scanned, rows } = self.cost(send).await;
-        assert!(scanned.is_empty() && rows <= MOST_ROWS, "{what}: {rows} rows, and every one of {scanned:?}");
+        let Cost { scanned, rows, plans } = self.cost(send).await;
+        assert!(
+            scanned.is_empty() && rows <= MOST_ROWS,
+            "{what}: {rows} rows, sequential scans of {scanned:?}\n{plans}"
+        );
     }
 }
 
@@ -93,7 +105,7 @@ fn nina(at: &Dealership) -> String {
 
 #[tokio::test]
 async fn a_page_reads_what_it_shows() {
-    let filled = Filled::new().await;
+    let filled = Measured::with(FILL).await;
     let world = &filled.world;
     let manager = token(&TESLA_OSLO, &dev::people::OLA, "manager");
     let deep = "select created_at from leads where dealership_id = $1 order by created_at offset 100 limit 1";
@@ -151,7 +163,7 @@ async fn a_page_reads_what_it_shows() {
 /// `flushes::every_route_is_counted` holds that the list is whole.
 #[tokio::test]
 async fn each_route_reads_what_it_needs() {
-    let filled = Filled::new().await;
+    let filled = Measured::with(FILL).await;
     flushes::prepare(&filled.world, 1).await;
     for (name, event) in flushes::requests(1) {
         // A file of everything reads everything.
@@ -166,18 +178,28 @@ async fn each_route_reads_what_it_needs() {
 /// It has to ask at every dealership whether something is left, and asks an index.
 #[tokio::test]
 async fn what_is_left_to_parse_is_found_without_what_is_filed() {
-    let filled = Filled::new().await;
+    let filled = Measured::with(FILL).await;
     let leave = "
         update submissions set lead_id = null, filed_at = null, body = '{\"email\": \"ny@example.no\"}'
          where id in (select id from submissions where verdict = 'accepted' order by received_at limit 3)";
     filled.world.owner().await.batch_execute(leave).await.unwrap();
     let dealerships = filled.world.count("select count(*) from dealerships").await;
     let run = async |world: &World| assert_eq!(parse_submissions::file_left(world).await.changed, 3);
-    let Cost { scanned, rows } = filled.cost(run).await;
+    let Cost { scanned, rows, plans } = filled.cost(run).await;
     assert!(
         scanned == ["dealerships"] && rows <= dealerships + MOST_ROWS,
-        "{rows} rows, and every one of {scanned:?}"
+        "{rows} rows, sequential scans of {scanned:?}\n{plans}"
     );
+}
+
+/// Four people are fewer than an index is worth, and the gate looks for one of them within its function.
+#[tokio::test]
+async fn a_sequential_scan_is_told_with_its_plan() {
+    let seed = Measured::with("analyze").await;
+    let list = async |world: &World| drop(world.send(event("list-leads").by(&kari())).await.expect(200));
+    let Cost { scanned, plans, .. } = seed.cost(list).await;
+    assert!(scanned.contains(&"users".to_owned()), "{scanned:?}\n{plans}");
+    assert!(plans.contains("Seq Scan on users ") || plans.contains("no auto_explain"), "{plans}");
 }
 
 /// The inbox is the one table of Clerk's that grows with every event.

@@ -26,8 +26,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a start is tried: a port may be taken at the last moment, a killed server's processes may still be ending.
 const START_ATTEMPTS: u32 = 5;
 
-/// A cluster that is deleted after use need not survive a power cut, and serves every test at once.
-const EPHEMERAL: [&str; 7] = [
+/// A cluster that is deleted after use need not survive a power cut, and serves every test at once. Each message in its
+/// log starts with the database that it is about.
+const EPHEMERAL: [&str; 8] = [
     "fsync=off",
     "full_page_writes=off",
     "synchronous_commit=off",
@@ -35,6 +36,7 @@ const EPHEMERAL: [&str; 7] = [
     "wal_level=minimal",
     "max_wal_senders=0",
     "shared_buffers=64MB",
+    "log_line_prefix=%d %m [%p] ",
 ];
 
 /// How a cluster is run.
@@ -93,6 +95,12 @@ impl Cluster {
     #[must_use]
     pub const fn server_version_num(&self) -> u32 {
         self.binaries.version_num()
+    }
+
+    /// The file that the server logs to.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
     }
 
     /// Where a user reaches a database of the cluster.
@@ -178,10 +186,6 @@ impl Cluster {
 
     fn data(&self) -> PathBuf {
         self.folder.join("data")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.join("log")
     }
 
     /// Made aside and moved when it is whole, so that an interrupted `initdb` leaves nothing half-made.

@@ -6,6 +6,7 @@ pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod openapi_markdown;
+pub mod plans;
 pub mod proxy;
 pub mod runtime_api;
 
