@@ -966,10 +966,13 @@ begin
         insert into public.enquiry_keys as k (key, lead_id) values (key, new_lead)
         on conflict on constraint enquiry_keys_pkey do update set lead_id = k.lead_id;
     end loop;
-    select l.id into open_lead from public.leads l
-     where l.dealership_id = here and l.deleted_at is null and l.status not in ('won', 'lost')
-       and (l.email_key = lower(enquiry.email) or l.phone_e164 = enquiry.phone_e164)
-     order by l.created_at, l.id limit 1;
+    -- Sorted apart, or PostgreSQL walks all leads by their age where a customer has many.
+    with of_customer as materialized (
+        select l.id, l.created_at from public.leads l
+         where l.dealership_id = here and l.deleted_at is null and l.status not in ('won', 'lost')
+           and (l.email_key = lower(enquiry.email) or l.phone_e164 = enquiry.phone_e164)
+    )
+    select o.id into open_lead from of_customer o order by o.created_at, o.id limit 1;
 
     if open_lead is null then
         insert into public.leads (id, source, first_name, last_name, email, phone, phone_e164, company, message,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dev::people::{Dealership, NINA, TESLA_OSLO};
+use serde_json::json;
 use shared::page::Cursor;
 use uuid::Uuid;
 
@@ -173,6 +174,19 @@ async fn each_route_reads_what_it_needs() {
     for (n, name) in CLERK_MESSAGES.into_iter().enumerate() {
         filled.assert_reads_little(name, delivery(&format!("msg_of_kind_{n}"), event(name))).await;
     }
+}
+
+/// Their open leads come last by age, where a search for the oldest one would begin.
+#[tokio::test]
+async fn an_enquiry_is_looked_for_among_its_customers_leads_alone() {
+    let filled = Measured::with(FILL).await;
+    let of_customer = "select count(*) from leads where email_key = 'test@example.no' and dealership_id = $1";
+    let of_customer: i64 = filled.world.row(of_customer, &[&TESLA_OSLO.id]).await.get(0);
+    let form = event("form-webhook").path("dealership_id", TESLA_OSLO.id);
+    let form = form.json(json!({"email": "test@example.no", "message": "Hei igjen"}));
+    let send = async |world: &World| drop(world.send(form).await.expect(202));
+    let Cost { scanned, rows, plans } = filled.cost(send).await;
+    assert!(scanned.is_empty() && rows <= of_customer + MOST_ROWS, "{rows} rows, {scanned:?}\n{plans}");
 }
 
 /// It has to ask at every dealership whether something is left, and asks an index.

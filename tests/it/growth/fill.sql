@@ -22,11 +22,10 @@ insert into submissions (dealership_id, content_type, headers, body, content_has
 select dealership_id, 'application/json', '{}', '{}', sha256(email::bytea), 'spam', created_at
   from leads where email_key like 'kunde%' and source = 'sms';
 
--- A thousand of one customer, and a message on every lead.
+-- A thousand of one customer, the newest, and a message on every lead.
 insert into leads (dealership_id, source, first_name, last_name, email, phone_e164, vehicle_of_interest, created_at,
                    updated_at)
-select d.id, 'website', 'Test', 'Testesen', 'test@example.no', '+4722222222', 'Bil' || i, now() - interval '9 days',
-       now() - interval '9 days'
+select d.id, 'website', 'Test', 'Testesen', 'test@example.no', '+4722222222', 'Bil' || i, now(), now()
   from dealerships d, generate_series(1, 1000) i;
 insert into conversations (dealership_id, lead_id, direction, channel, author_kind, body, created_at)
 select dealership_id, id, 'inbound', 'email', 'customer', 'Hei', created_at from leads;
