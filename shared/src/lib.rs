@@ -60,3 +60,7 @@ pub use job::{Job, Schedule};
 pub use lambda_http::http::header;
 pub use lambda_http::{Error, service_fn};
 pub use route::{Caller, Route};
+
+/// glibc's gives the end of the heap back after each large answer and faults it in again for the next.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,6 @@
 //! The list of leads under load, ours in sixteen sandboxes and every peer over sixteen connections, in turn.
+use std::thread::available_parallelism;
+
 use anyhow::Result;
 use futures_util::future::try_join_all;
 
@@ -104,6 +106,8 @@ fn section(contenders: &[(Contender, Measured)], notes: &[String], skipped: Vec<
     let ours = &ours[0].1;
     let rate = Summary::of(&ours.rates);
     let cpu = Summary::of(&ours.cpu);
+    let (of_postgres, of_load) = (Summary::of(&ours.of_postgres).median, Summary::of(&ours.of_load).median);
+    let cpus = available_parallelism().map_or(f64::NAN, |cpus| cpus.get() as f64);
     let best_rate =
         theirs.iter().map(|(_, measured)| Summary::of(&measured.rates).median).fold(f64::NAN, f64::max);
     let best_cpu =
@@ -117,10 +121,11 @@ fn section(contenders: &[(Contender, Measured)], notes: &[String], skipped: Vec<
         )
         .because(format!(
             "of the CPU time that a request takes on this machine, {} ms are the function's own, {} ms PostgreSQL's and {} ms \
-             those of the load and its Runtime API",
+             those of the load and its Runtime API: a function that took none would come to {} times the best peer's rate",
             short(cpu.median),
-            short(Summary::of(&ours.of_postgres).median),
-            short(Summary::of(&ours.of_load).median),
+            short(of_postgres),
+            short(of_load),
+            short(cpus / (of_postgres + of_load) * 1e3 / best_rate),
         )),
         Row::new(
             "list-leads: CPU time per request, parts of the best peer's",
