@@ -21,9 +21,16 @@ pub(crate) type Events = Arc<dyn Fn(u64) -> Bytes>;
 /// What the nth is told by from the function's own event.
 type Change = Box<dyn Fn(&mut Value, u64) + Send + Sync>;
 
-/// The functions that are driven.
-pub(crate) const FUNCTIONS: [&str; 6] =
-    ["list-leads", "get-lead", "patch-lead", "create-conversation", "form-webhook", "clerk-webhook"];
+/// The functions that are driven, the largest of all among them.
+pub(crate) const FUNCTIONS: [&str; 7] = [
+    "list-leads",
+    "get-lead",
+    "patch-lead",
+    "create-conversation",
+    "form-webhook",
+    "clerk-webhook",
+    "import-leads",
+];
 
 /// Those whose instructions are counted: every route's. Reads come first, so that they find what every run finds.
 pub(crate) const COUNTED: [&str; 25] = [
