@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Which event to post.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ClerkEvent {
-    /// Clerk's event as JSON, or a file of events/clerk-webhook, whose body is taken
+    /// Clerk's event as JSON, or a file of events/tenancy/clerk-webhook, whose body is taken
     pub file: PathBuf,
     /// The message's id, a fresh one unless it is given: the same id again is a second delivery
     #[arg(long)]
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_sample_has_an_event() {
-        let folder = crate::workspace().join("events/clerk-webhook");
+        let folder = crate::workspace().join("events/tenancy/clerk-webhook");
         let mut names = Vec::new();
         for file in fs::read_dir(folder).unwrap() {
             let path = file.unwrap().path();

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use shared::db::{Login, connect_as_owner, migrate, set_passwords};
+use migrations::{migrate, set_passwords};
+use shared::db::{Login, connect_as_owner};
 
 use crate::postgres::{Binaries, Cluster, Options};
 use crate::seed::{Seeded, seed};

@@ -36,3 +36,11 @@ pub fn workspace() -> PathBuf {
 pub fn target() -> PathBuf {
     workspace().join("target")
 }
+
+/// The event of `events/` that `name` names: a function's own, or one of its others (`clerk-webhook/user.created`).
+#[must_use]
+pub fn event_file(name: &str) -> PathBuf {
+    let function = name.split('/').next().unwrap_or_default();
+    let area = registry::area_of(function).unwrap_or("of-no-area");
+    workspace().join(format!("events/{area}/{name}.json"))
+}

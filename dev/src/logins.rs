@@ -1,6 +1,7 @@
 //! The database users that functions log in as, with the passwords that a deployment gives them.
 use anyhow::Result;
-use shared::db::{Login, password_in};
+use migrations::password_in;
+use shared::db::Login;
 
 use crate::environment;
 

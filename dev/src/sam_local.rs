@@ -304,7 +304,7 @@ impl Bench {
 
     /// The event of `events/`, from Kari or from Clerk.
     fn event(&self, function: &str) -> Result<Value> {
-        let text = fs::read_to_string(crate::workspace().join(format!("events/{function}.json")))?;
+        let text = fs::read_to_string(crate::event_file(function))?;
         let mut event: Value = serde_json::from_str(&text.replace("TOKEN", &self.token))?;
         if let Some(id) = invocation(function).and_then(|invocation| invocation.id) {
             event["pathParameters"]["id"] = id.to_string().into();

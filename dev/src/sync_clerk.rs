@@ -2,10 +2,10 @@
 use anyhow::{Result, bail, ensure};
 use clerk_reconcile::{Config, Difference, News, Outcome, Picture, Report, Request, SCHEDULE, reconcile};
 use shared::Job;
-use shared::clerk::Object;
 use shared::clock::Clock;
 use shared::config::Settings;
 use shared::db::Login;
+use tenancy::clerk::Object;
 
 use crate::environment;
 use crate::progress::Step;

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, anyhow};
-use shared::db::{Login, connect_as_owner, migrate, set_passwords};
+use migrations::{migrate, set_passwords};
+use shared::db::{Login, connect_as_owner};
 
 use crate::postgres::{Binaries, Cluster, Options};
 

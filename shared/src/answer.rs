@@ -3,7 +3,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Constraint};
 
 /// A successful answer.
 #[derive(Debug)]
@@ -67,6 +67,10 @@ impl Answer {
     #[must_use]
     pub fn despite(self, failure: ApiError) -> Self {
         Self { failure: Some(failure), ..self }
+    }
+
+    pub(crate) fn resolved(self, constraints: &[&[Constraint]]) -> Self {
+        Self { failure: self.failure.map(|failure| failure.resolved(constraints)), ..self }
     }
 
     pub(crate) fn failure(&self) -> Option<&ApiError> {

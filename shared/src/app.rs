@@ -84,6 +84,8 @@ impl App {
     ) -> Result<Response<Body>, lambda_http::Error> {
         let invocation = self.invocation(&request);
         let outcome = handle(&self.ctx(&request, &invocation)).await;
+        let outcome = outcome.map(|answer| answer.resolved(self.route.constraints));
+        let outcome = outcome.map_err(|error| error.resolved(self.route.constraints));
         let (status, error) = match &outcome {
             Ok(answer) => (answer.status(), answer.failure()),
             Err(error) => (error.status(), Some(error)),
@@ -108,6 +110,7 @@ impl App {
     ) -> Result<Response<DownloadBody>, lambda_http::Error> {
         let invocation = self.invocation(&request);
         let outcome = handle(&self.ctx(&request, &invocation)).await;
+        let outcome = outcome.map_err(|error| error.resolved(self.route.constraints));
         let mut line = Line { invocation, written: false };
         Ok(private(match outcome {
             Ok(file) => file.into_response(line),

@@ -15,7 +15,6 @@ use crate::auth::{Claims, Organization, Permission, Role, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config::StartupError;
 use crate::db::{Database, Row, Scope, Visit, ping_outside_any_scope};
-use crate::domain::LeadFilters;
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FieldErrors, Id, Text};
 
@@ -131,16 +130,19 @@ impl Ctx<'_> {
         }
     }
 
-    /// The query string as the filters of leads and, of what is left, as `T`.
+    /// The query string as two: the parameters of these names as `F`, and what is left as `T`.
     ///
     /// # Errors
     /// As [`Ctx::query`].
-    pub fn query_with_filters<T: Deserr<FieldErrors>>(&self) -> Result<(LeadFilters, T), ApiError> {
+    pub fn query_with<F: Deserr<FieldErrors>, T: Deserr<FieldErrors>>(
+        &self,
+        names: &[&str],
+    ) -> Result<(F, T), ApiError> {
         let query = self.request.uri().query().unwrap_or_default();
         let (mut parameters, mut errors) = pairs(query.as_bytes());
         let mut filters = Map::new();
-        for name in LeadFilters::NAMES {
-            filters.extend(parameters.as_object_mut().and_then(|parameters| parameters.remove_entry(name)));
+        for name in names {
+            filters.extend(parameters.as_object_mut().and_then(|parameters| parameters.remove_entry(*name)));
         }
         match (fields::read(parameters), fields::read(Value::Object(filters))) {
             (Ok(query), Ok(filters)) if errors.is_empty() => Ok((filters, query)),

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 pub use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::auth::{Permission, Role};
-use crate::domain::LeadFilters;
 use crate::error::StatusCode;
 use crate::route::{Caller, Route};
 
@@ -143,12 +142,6 @@ impl Operation {
     pub fn query<T: JsonSchema>(mut self) -> Self {
         self.queries.push(T::json_schema);
         self
-    }
-
-    /// As [`Ctx::query_with_filters`](crate::Ctx::query_with_filters).
-    #[must_use]
-    pub fn query_with_filters<T: JsonSchema>(self) -> Self {
-        self.query::<T>().query::<LeadFilters>()
     }
 
     /// As [`Ctx::json`](crate::Ctx::json).

@@ -25,7 +25,12 @@ pub struct ApiError {
     challenge: Option<&'static str>,
     /// For the log alone.
     cause: Option<String>,
+    /// The constraint that the request broke, until its route has answered for it.
+    constraint: Option<String>,
 }
+
+/// A constraint of the database by its name, and the answer to a request that breaks it.
+pub type Constraint = (&'static str, fn() -> ApiError);
 
 /// One invalid field of a body, a query or a path.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
@@ -69,7 +74,16 @@ impl ApiError {
     /// Any status with its `code` and a sentence for the caller.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
-        Self { status, code, detail, fields: Vec::new(), retry_after: None, challenge: None, cause: None }
+        Self {
+            status,
+            code,
+            detail,
+            fields: Vec::new(),
+            retry_after: None,
+            challenge: None,
+            cause: None,
+            constraint: None,
+        }
     }
 
     /// 400: the request cannot be read at all.
@@ -175,6 +189,21 @@ impl ApiError {
         Self { cause: Some(chain(&cause)), ..error }
     }
 
+    /// 500, unless the route has an answer to the constraint of this name.
+    #[must_use]
+    pub(crate) fn constraint(name: &str, cause: impl Error + 'static) -> Self {
+        Self { constraint: Some(name.to_owned()), ..Self::internal(cause) }
+    }
+
+    /// The answer that `constraints` have to the constraint that was broken. One that is in none of them cannot be
+    /// broken by a request: that is our fault, and stays a 500.
+    #[must_use]
+    pub(crate) fn resolved(self, constraints: &[&[Constraint]]) -> Self {
+        let Some(name) = &self.constraint else { return self };
+        let answer = constraints.iter().copied().flatten().find(|(constraint, _)| constraint == name);
+        answer.map(|(_, answer)| answer()).unwrap_or(self)
+    }
+
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -222,7 +251,8 @@ impl From<tokio_postgres::Error> for ApiError {
 }
 
 /// An error and its causes in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = describe(error);
     let mut source = error.source();
     while let Some(error) = source {

@@ -1,4 +1,5 @@
 //! What runs by the clock instead of on a request: start once; then, for each event of the scheduler, work and tell.
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -8,6 +9,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use thiserror::Error;
 use uuid::Uuid;
 
 use crate::app::connect;
@@ -17,7 +19,7 @@ use crate::db::{Database, Login, Scope, Visit};
 use crate::error::chain;
 use crate::telemetry::{self, Invocation, trace_id};
 
-/// One scheduled function, as `template.yaml` spells it too.
+/// One scheduled function.
 #[derive(Debug)]
 pub struct Schedule {
     /// Folder, package, binary, event and test.
@@ -26,6 +28,65 @@ pub struct Schedule {
     pub expression: &'static str,
     /// The database user it logs in as.
     pub login: Login,
+    /// How long one run may take, in seconds.
+    pub timeout_seconds: u16,
+    /// The settings that it reads beside its login's; the names of `.env.example`.
+    pub settings: &'static [&'static str],
+    /// How often a run that failed is tried again.
+    pub retries: u8,
+    /// For how long an event that was not delivered is worth trying, in seconds.
+    pub max_age_seconds: u32,
+}
+
+/// A scheduled function as another program links it in. The macro [`scheduled!`](crate::scheduled!) makes one of a
+/// function's crate.
+#[derive(Clone, Copy)]
+pub struct Scheduled {
+    /// When it runs.
+    pub schedule: &'static Schedule,
+    /// Starts a sandbox of it and runs it for one event.
+    pub run: fn(Settings, Clock, Value) -> Pin<Box<dyn Future<Output = Result<Value, RunError>>>>,
+}
+
+/// Why a run has no answer.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Its sandbox does not start.
+    #[error(transparent)]
+    Startup(#[from] StartupError),
+    /// It failed; the log says why.
+    #[error("{}", .0.error_message)]
+    Failed(Diagnostic),
+}
+
+/// The [`Scheduled`] of a function's crate: of its `SCHEDULE` and its `run`, which takes a `Config` if `Config` is named.
+#[macro_export]
+macro_rules! scheduled {
+    ($function:ident) => {
+        $crate::job::Scheduled {
+            schedule: &$function::SCHEDULE,
+            run: |settings, clock, event| {
+                ::std::boxed::Box::pin(async {
+                    let job = $crate::Job::new(&$function::SCHEDULE, settings, clock).await?;
+                    let run = job.run(event, "", None, async |request| $function::run(&job, request).await);
+                    run.await.map_err($crate::job::RunError::Failed)
+                })
+            },
+        }
+    };
+    ($function:ident, Config) => {
+        $crate::job::Scheduled {
+            schedule: &$function::SCHEDULE,
+            run: |settings, clock, event| {
+                ::std::boxed::Box::pin(async {
+                    let job = $crate::Job::new(&$function::SCHEDULE, settings, clock).await?;
+                    let config = $function::Config::read(job.settings()).await?;
+                    let run = async |request| $function::run(&job, &config, request).await;
+                    job.run(event, "", None, run).await.map_err($crate::job::RunError::Failed)
+                })
+            },
+        }
+    };
 }
 
 /// What a sandbox keeps between runs.

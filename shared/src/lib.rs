@@ -1,4 +1,4 @@
-//! What two or more functions need.
+//! What functions of two areas need. It names no table, constraint or filter of an area.
 //!
 //! | module | holds |
 //! |---|---|
@@ -7,18 +7,15 @@
 //! | [`answer`], [`download`], [`error`] | what it returns: success, a file, or a problem |
 //! | [`docs`] | what a route says of itself for the API's document |
 //! | [`route`] | what an endpoint is called, where it is and whom it answers |
+//! | [`endpoint`] | a function as another program links it in |
 //! | [`job`] | what runs by the clock instead of on a request |
 //! | [`auth`] | Clerk's session tokens, roles and permissions |
 //! | [`db`] | the scoped database: nobody else names the driver |
-//! | [`domain`] | leads, conversations, e-mail addresses, phone numbers |
 //! | [`fields`] | bodies and queries into types, every invalid field at once |
 //! | [`files`] | what answers with files that were built into it |
-//! | [`forms`] | what a public form sends, and what is understood by it |
 //! | [`page`] | keyset pages and their cursors |
 //! | [`outbound`] | requests to others |
-//! | [`spreadsheet`] | text in cells that a spreadsheet opens |
 //! | [`config`] | settings and secrets |
-//! | [`clerk`] | what Clerk says of organizations, people and memberships, and the rows that follow |
 //! | [`telemetry`] | the log and the metrics in it |
 //! | [`clock`] | the time |
 // The macros name this crate as the functions do.
@@ -27,24 +24,21 @@ extern crate self as shared;
 pub mod answer;
 pub mod app;
 pub mod auth;
-pub mod clerk;
 pub mod clock;
 pub mod config;
 pub mod ctx;
 pub mod db;
 pub mod docs;
-pub mod domain;
 pub mod download;
+pub mod endpoint;
 pub mod error;
 pub mod fields;
 pub mod files;
-pub mod forms;
 pub mod job;
 pub mod outbound;
 pub mod page;
 pub mod route;
 mod secrets;
-pub mod spreadsheet;
 pub mod telemetry;
 
 pub use answer::Answer;
@@ -55,11 +49,12 @@ pub use ctx::Ctx;
 pub use db::Login;
 pub use docs::Operation;
 pub use download::Download;
+pub use endpoint::Endpoint;
 pub use error::ApiError;
 pub use job::{Job, Schedule};
 pub use lambda_http::http::header;
 pub use lambda_http::{Error, service_fn};
-pub use route::{Caller, Route};
+pub use route::{Caller, Front, Route};
 
 /// glibc's gives the end of the heap back after each large answer and faults it in again for the next.
 #[global_allocator]

@@ -8,6 +8,7 @@ use crate::db::Row;
 use crate::error::{ApiError, FieldError};
 use crate::fields::Invalid;
 use crate::inline_schema;
+use crate::route::Route;
 
 /// Rows of a page unless the caller says otherwise.
 const DEFAULT_LIMIT: i64 = 50;
@@ -40,19 +41,43 @@ impl Default for Limit {
 
 inline_schema!(Limit, { "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT });
 
-/// Where a page starts: after the row with this time and id, in the order of this tag. Opaque to callers.
+/// A list in one of its orders. Cursors carry it, so that none of another list or order is taken for one of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Order(u32);
+
+impl Order {
+    /// The order `sort` of a route's list: the hash (32-bit FNV-1a) of both names.
+    #[must_use]
+    pub const fn of(route: &Route, sort: &str) -> Self {
+        Self(fnv(fnv(fnv(FNV_OFFSET, route.name.as_bytes()), b" "), sort.as_bytes()))
+    }
+}
+
+const FNV_OFFSET: u32 = 0x811c_9dc5;
+const FNV_PRIME: u32 = 0x0100_0193;
+
+const fn fnv(mut hash: u32, bytes: &[u8]) -> u32 {
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u32).wrapping_mul(FNV_PRIME);
+        at += 1;
+    }
+    hash
+}
+
+/// Where a page starts: after the row with this time and id, in this order. Opaque to callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, deserr::Deserr)]
 #[deserr(try_from(String) = Cursor::parse -> Invalid)]
 pub struct Cursor {
-    /// Which order it belongs to; a cursor of another order is not valid.
-    pub order: u8,
+    /// Which list and order it belongs to; a cursor of another one is not valid.
+    pub order: Order,
     /// The row's time, which PostgreSQL keeps in microseconds.
     pub at: Timestamp,
     /// The row's id.
     pub id: Uuid,
 }
 
-inline_schema!(Cursor, { "type": "string", "pattern": "^[A-Za-z0-9_-]{34}$" });
+inline_schema!(Cursor, { "type": "string", "pattern": "^[A-Za-z0-9_-]{38}$" });
 
 impl Cursor {
     fn parse(value: String) -> Result<Self, Invalid> {
@@ -61,17 +86,17 @@ impl Cursor {
 
     fn decode(value: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let (order, rest) = bytes.split_first()?;
+        let (order, rest) = bytes.split_first_chunk()?;
         let (at, id) = rest.split_first_chunk()?;
         let at = Timestamp::from_microsecond(i64::from_be_bytes(*at)).ok()?;
-        Some(Self { order: *order, at, id: Uuid::from_slice(id).ok()? })
+        Some(Self { order: Order(u32::from_be_bytes(*order)), at, id: Uuid::from_slice(id).ok()? })
     }
 
     /// Where to start in this order, if anywhere.
     ///
     /// # Errors
     /// 400 for the cursor of another order.
-    pub fn in_order(cursor: Option<Self>, order: u8) -> Result<Option<Self>, ApiError> {
+    pub fn in_order(cursor: Option<Self>, order: Order) -> Result<Option<Self>, ApiError> {
         if cursor.is_none_or(|cursor| cursor.order == order) {
             return Ok(cursor);
         }
@@ -82,7 +107,7 @@ impl Cursor {
     /// The text that callers pass back.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut bytes = vec![self.order];
+        let mut bytes = self.order.0.to_be_bytes().to_vec();
         bytes.extend(self.at.as_microsecond().to_be_bytes());
         bytes.extend(self.id.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
@@ -120,8 +145,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_survives_the_round_trip(order in 0..9u8, micros in -1_000_000_000_000_000i64..4_000_000_000_000_000, id in any::<u128>()) {
-            let cursor = Cursor { order, at: Timestamp::from_microsecond(micros).unwrap(), id: Uuid::from_u128(id) };
+        fn a_cursor_survives_the_round_trip(order: u32, micros in -1_000_000_000_000_000i64..4_000_000_000_000_000, id in any::<u128>()) {
+            let cursor = Cursor { order: Order(order), at: Timestamp::from_microsecond(micros).unwrap(), id: Uuid::from_u128(id) };
             prop_assert_eq!(Cursor::parse(cursor.encode()), Ok(cursor));
         }
 

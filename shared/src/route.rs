@@ -1,8 +1,12 @@
-//! What an endpoint is called, where it is and whom it answers.
+//! What an endpoint is called, where it is, whom it answers, and how it is deployed.
 use crate::db::Login;
+use crate::error::Constraint;
 
-/// One endpoint, as `template.yaml` spells it too.
-#[derive(Debug)]
+/// The API's timeout for a route that names no other, in seconds.
+const TIMEOUT_SECONDS: u16 = 10;
+
+/// One endpoint. Router, stacks, the table of routes and the tests are made of it.
+#[derive(Clone, Copy, Debug)]
 pub struct Route {
     /// Folder, package, binary, event and test.
     pub name: &'static str,
@@ -14,6 +18,32 @@ pub struct Route {
     pub login: Login,
     /// Who may call.
     pub caller: Caller,
+    /// What it stands behind on AWS.
+    pub front: Front,
+    /// How long one invocation may take, in seconds.
+    pub timeout_seconds: u16,
+    /// The settings that it reads beside its login's and, for members, Clerk's; the names of `.env.example`.
+    pub settings: &'static [&'static str],
+    /// The answers to the constraints that its statements can break.
+    pub constraints: &'static [&'static [Constraint]],
+    /// Network flushes of one warm request, its own event's.
+    pub flushes: u64,
+}
+
+impl Route {
+    /// What most routes are, for all that a route does not say: a member's, on the API, one flush.
+    pub const DEFAULT: Self = Self {
+        name: "",
+        method: "GET",
+        path: "",
+        login: Login::Reader,
+        caller: Caller::Member,
+        front: Front::Api,
+        timeout_seconds: TIMEOUT_SECONDS,
+        settings: &[],
+        constraints: &[],
+        flushes: 1,
+    };
 }
 
 /// Who a route answers.
@@ -23,4 +53,17 @@ pub enum Caller {
     Member,
     /// Anybody, or a peer who signs its requests.
     Public,
+}
+
+/// What a route stands behind on AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// The API of the frontends, whose CORS settings API Gateway answers by.
+    Api,
+    /// The API of the public forms, whose functions answer CORS themselves.
+    FormApi,
+    /// A function URL of its own.
+    Url,
+    /// A function URL of its own that streams: API Gateway would gather the whole answer, and end it at 6 MB.
+    StreamingUrl,
 }

@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { API, cargo, installed, run, startBrowser, startStack, stopStack, workspace } from "./stack.mjs";
 
-const VIEWER = resolve(workspace, "functions/api-docs/viewer");
+const VIEWER = resolve(workspace, "functions/platform/api-docs/viewer");
 
 /** A page that has been loaded, with what it asked for and what went wrong in it. */
 async function open(browser) {

@@ -11,7 +11,7 @@ use crate::support::openapi_markdown;
 use crate::support::{ENDPOINTS, FILES, World, event, kari, nina, ola};
 
 /// Where the document is committed.
-const FILE: &str = "functions/api-docs/openapi.json";
+const FILE: &str = "functions/platform/api-docs/openapi.json";
 
 /// Holds a committed file equal to what it is made of, or writes it when snapshots are to be written.
 #[track_caller]
@@ -103,7 +103,7 @@ fn each_route_has_an_operation() {
             documented.insert((name.to_owned(), method.to_uppercase(), path.clone()));
         }
     }
-    let route = |endpoint: &crate::support::Endpoint| {
+    let route = |endpoint: &shared::Endpoint| {
         let route = endpoint.route;
         (route.name.to_owned(), route.method.to_owned(), route.path.to_owned())
     };

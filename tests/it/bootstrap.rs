@@ -297,7 +297,7 @@ async fn the_documents_binary_knows_no_setting_and_says_each_request_in_one_line
 async fn every_scheduled_binary_answers_its_event_and_says_so_in_one_line_without_personal_data() {
     let world = World::seeded().await;
     let settings = settings(&world).await;
-    for schedule in SCHEDULES {
+    for schedule in SCHEDULES.iter() {
         let name = schedule.name;
         let renamed = "update users set first_name = 'Kari-Anne' where clerk_user_id = 'user_kari_nordmann'";
         world.owner().await.batch_execute(renamed).await.unwrap();
@@ -347,7 +347,7 @@ async fn a_missing_setting_is_named_and_nothing_starts() {
     let mut needed: Vec<_> =
         ENDPOINTS.iter().map(|endpoint| (endpoint.route.name, endpoint.route.login.setting())).collect();
     needed.extend([("get-lead", "CLERK_ISSUER"), ("get-lead", "CLERK_AUTHORIZED_PARTIES")]);
-    needed.extend(SCHEDULES.map(|schedule| (schedule.name, schedule.login.setting())));
+    needed.extend(SCHEDULES.iter().map(|schedule| (schedule.name, schedule.login.setting())));
     needed.extend([("clerk-webhook", "CLERK_WEBHOOK_SECRETS"), ("clerk-reconcile", "CLERK_SECRET_KEY")]);
     needed.push(("clerk-webhook", "CLERK_WEBHOOK_SECRETS"));
     needed.extend([("form-script", "FORM_SECRETS"), ("get-form-snippet", "FORM_URL")]);
@@ -367,7 +367,7 @@ async fn a_user_whom_the_policies_do_not_bind_is_refused_at_the_start() {
     let world = World::empty().await;
     for login in Login::ALL {
         let functions = ENDPOINTS.iter().map(|endpoint| (endpoint.route.name, endpoint.route.login));
-        let mut functions = functions.chain(SCHEDULES.map(|schedule| (schedule.name, schedule.login)));
+        let mut functions = functions.chain(SCHEDULES.iter().map(|schedule| (schedule.name, schedule.login)));
         let (name, _) = functions.find(|(_, theirs)| *theirs == login).unwrap();
         let mut settings = settings(&world).await;
         settings.insert(login.setting().to_owned(), world.database.owner_url.clone());

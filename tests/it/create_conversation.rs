@@ -4,11 +4,11 @@ mod responses;
 
 use dev::people::{KARI, NINA};
 use insta::assert_json_snapshot;
+use leads::{AuthorKind, Channel};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use shared::domain::{AuthorKind, Channel};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 

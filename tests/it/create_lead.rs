@@ -3,8 +3,8 @@ mod idempotency;
 
 use dev::people::{KARI, NINA, PER};
 use insta::assert_json_snapshot;
+use leads::Source;
 use serde_json::{Value, json};
-use shared::domain::Source;
 use uuid::Uuid;
 
 use crate::support::{Event, Reply, World, event, id, kari, nina, time, vehicle};

@@ -1,13 +1,13 @@
 //! `GET /webhooks/form/{dealership_id}/form.js`; `tests/browser` runs it.
 use dev::people::{TESLA_OSLO, VW_BERGEN};
 use form_script::Config;
+use intake::{RenderToken, TokenKeys};
 use jiff::{SignedDuration, Timestamp};
+use leads::Attribution;
 use serde_json::Value;
-use shared::domain::Attribution;
-use shared::forms::{RenderToken, TokenKeys};
 use uuid::Uuid;
 
-use crate::support::{Event, FORM_SECRET, Reply, World, endpoint, event};
+use crate::support::{Event, FORM_SECRET, Reply, World, event};
 
 fn script() -> Event {
     event("form-script").path("dealership_id", TESLA_OSLO.id)
@@ -48,7 +48,7 @@ async fn it_says_of_the_settings_only_whether_there_is_a_captcha() {
     let keys = || TokenKeys::parse(FORM_SECRET).unwrap();
     let with = Config { keys: keys(), captcha: Some("1x00000000000000000000AA".to_owned()) };
     let without = Config { keys: keys(), captcha: None };
-    let app = world.app(endpoint("form-script")).await;
+    let app = world.app(&form_script::ROUTE).await;
     for (config, dealership, captcha) in [
         (&with, TESLA_OSLO.id, Value::from("1x00000000000000000000AA")),
         (&with, VW_BERGEN.id, Value::Null),

@@ -4,10 +4,10 @@ mod limits;
 mod repeats;
 
 use dev::people::{TESLA_OSLO, VW_BERGEN};
+use intake::TokenKeys;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared::db::{Login, connect_as_owner};
-use shared::forms::TokenKeys;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 

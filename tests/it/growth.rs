@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dev::people::{Dealership, NINA, TESLA_OSLO};
 use serde_json::json;
-use shared::page::Cursor;
+use shared::page::{Cursor, Order};
 use uuid::Uuid;
 
 use crate::clerk_reconcile::Bench;
@@ -111,7 +111,10 @@ async fn a_page_reads_what_it_shows() {
     let manager = token(&TESLA_OSLO, &dev::people::OLA, "manager");
     let deep = "select created_at from leads where dealership_id = $1 order by created_at offset 100 limit 1";
     let at = world.row(deep, &[&TESLA_OSLO.id]).await.get(0);
-    let deep = format!("cursor={}", Cursor { order: 0, at, id: Uuid::nil() }.encode());
+    let deep = format!(
+        "cursor={}",
+        Cursor { order: Order::of(&list_leads::ROUTE, "-created_at"), at, id: Uuid::nil() }.encode()
+    );
     let one =
         "select id from leads where dealership_id = $1 and status = 'contacted' and source = 'sms' limit 1";
     let one: Uuid = world.row(one, &[&TESLA_OSLO.id]).await.get(0);

@@ -11,9 +11,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use migrations::migrate;
 use serde_json::{Value, json};
 use shared::Login;
-use shared::db::{connect_as_owner, migrate};
+use shared::db::connect_as_owner;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 

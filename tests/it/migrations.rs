@@ -3,7 +3,8 @@ use std::fs;
 
 use dev::postgres::{Binaries, Cluster, Options};
 use dev::testing::test_cluster;
-use shared::db::{connect_as_owner, migrate};
+use migrations::migrate;
+use shared::db::connect_as_owner;
 
 use crate::support::catalog::describe;
 

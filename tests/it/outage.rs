@@ -9,7 +9,6 @@ use dev::seed::seed;
 use dev::testing::TestCluster;
 use jiff::Timestamp;
 use serde_json::json;
-use shared::App;
 use shared::clock::Clock;
 use shared::config::Settings;
 use shared::db::Login;
@@ -287,8 +286,7 @@ async fn clerks_outage_is_a_503_and_never_the_callers_fault() {
     };
     let variables = world.variables().into_iter().filter(|(name, _)| name != "CLERK_JWT_KEY");
     let settings = Settings::from_variables(variables.chain([("CLERK_JWKS_URL".to_owned(), url)]));
-    let list_leads = endpoint("list-leads");
-    let app = App::new(list_leads.route, settings, clock).await.unwrap();
+    let list_leads = (endpoint("list-leads").start)(settings, clock).await.unwrap();
     let send = async || {
         let kari = clerk.session_token(&SessionToken {
             issuer: ISSUER,
@@ -303,7 +301,7 @@ async fn clerks_outage_is_a_503_and_never_the_callers_fault() {
             issued_at: Timestamp::now() + jiff::SignedDuration::from_mins(*later.borrow()),
             lifetime: TOKEN_SECONDS,
         });
-        Reply::from((list_leads.respond)(&world, &app, event("list-leads").by(&kari).request()).await)
+        Reply::of(&list_leads, event("list-leads").by(&kari).request()).await
     };
     let pass_a_minute = || later.send_modify(|minutes| *minutes += 1);
 
@@ -318,7 +316,7 @@ async fn clerks_outage_is_a_503_and_never_the_callers_fault() {
     }
     // What is no token needs no key to be refused.
     let nobody = event("list-leads").request();
-    assert_eq!(Reply::from((list_leads.respond)(&world, &app, nobody).await).status, 401);
+    assert_eq!(Reply::of(&list_leads, nobody).await.status, 401);
 
     pass_a_minute();
     clerk.set_answer(Answer::OwnKey);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::config::Settings;
 use shared::db::{Login, connect_as_owner};
 
-use crate::support::{Event, Reply, World, endpoint, event, kari, nina, ola, per};
+use crate::support::{Event, Reply, World, event, kari, nina, ola, per};
 
 /// A patch of the form's settings.
 fn patch(form: Value) -> Event {
@@ -116,7 +116,7 @@ async fn a_captcha_is_required_only_where_there_is_one() {
 
     let setting = ("TURNSTILE_SITE_KEY".to_owned(), "1x00000000000000000000AA".to_owned());
     let config = Config::read(&Settings::from_variables([setting])).await.unwrap();
-    let app = world.app(endpoint("patch-dealership")).await;
+    let app = world.app(&patch_dealership::ROUTE).await;
     let request = event("patch-dealership/captcha").by(&kari()).request();
     let reply = app.respond(request, async |ctx| patch_dealership::handle(ctx, &config).await).await.unwrap();
     assert_eq!(Reply::from(reply).expect(200).json["form"]["captcha_required"], true);

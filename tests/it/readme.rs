@@ -49,7 +49,7 @@ fn its_tables_have_each_route_and_schedule() {
         let row = format!("| `{} {}` | `{}` |", route.method, route.path, route.name);
         assert!(read("README.md").contains(&row), "{row} is missing");
     }
-    for schedule in SCHEDULES {
+    for schedule in SCHEDULES.iter() {
         let row = format!("| `{}` | `{}` |", schedule.expression, schedule.name);
         assert!(read("README.md").contains(&row), "{row} is missing");
     }

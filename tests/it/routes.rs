@@ -16,7 +16,7 @@ fn routes() -> Names {
 pub fn functions() -> Names {
     let mut names = routes();
     names.insert(DEPLOYMENT.to_owned());
-    for schedule in SCHEDULES {
+    for schedule in SCHEDULES.iter() {
         assert!(names.insert(schedule.name.to_owned()), "{} is a route, too", schedule.name);
     }
     assert!(names.insert(FILES.name.to_owned()));
@@ -25,6 +25,10 @@ pub fn functions() -> Names {
 
 pub fn read(path: &str) -> String {
     fs::read_to_string(dev::workspace().join(path)).unwrap()
+}
+
+fn area(name: &str) -> &'static str {
+    registry::area_of(name).unwrap()
 }
 
 fn folder(path: &str) -> Names {
@@ -60,15 +64,20 @@ pub fn camel(name: &str) -> String {
 
 #[test]
 fn a_folder_a_package_and_a_binary_for_each_function() {
-    assert_eq!(folder("functions"), functions());
+    let mut folders = Names::new();
+    for area in &registry::AREAS {
+        folders
+            .extend(folder(&format!("functions/{}", area.name)).into_iter().filter(|name| name != "shared"));
+    }
+    assert_eq!(folders, functions());
     for name in functions() {
-        let manifest = read(&format!("functions/{name}/Cargo.toml"));
+        let manifest = read(&format!("functions/{}/{name}/Cargo.toml", area(&name)));
         assert_eq!(
             manifest.matches(&format!("name = \"{name}\"")).count(),
             2,
             "package and binary of {name}"
         );
-        let main = read(&format!("functions/{name}/src/main.rs"));
+        let main = read(&format!("functions/{}/{name}/src/main.rs", area(&name)));
         assert!(main.contains(&format!("{}::", name.replace('-', "_"))), "{name} starts another function");
     }
 }
@@ -117,7 +126,7 @@ fn the_template_has_each_route_and_its_database_user() {
 #[test]
 fn the_template_has_each_schedule_and_its_database_user() {
     let template = read("template.yaml");
-    for schedule in SCHEDULES {
+    for schedule in SCHEDULES.iter() {
         let block = function_block(&template, schedule.name, Some(schedule.login));
         let expression = format!("ScheduleExpression: {}\n", schedule.expression);
         assert!(block.contains("Type: ScheduleV2\n") && block.contains(&expression), "{block}");
@@ -174,13 +183,13 @@ fn depends(manifest: &str, package: &str) -> bool {
 #[test]
 fn only_shared_names_the_database_driver_and_functions_do_not_know_each_other() {
     for name in functions() {
-        let manifest = read(&format!("functions/{name}/Cargo.toml"));
+        let manifest = read(&format!("functions/{}/{name}/Cargo.toml", area(&name)));
         assert!(!manifest.contains("postgres"), "{name} could open a connection of its own");
         for other in functions() {
             assert!(other == name || !depends(&manifest, &other), "{name} depends on {other}");
             assert!(!depends(&read("shared/Cargo.toml"), &other), "shared knows {other}");
         }
-        let source = read(&format!("functions/{name}/src/lib.rs"));
+        let source = read(&format!("functions/{}/{name}/src/lib.rs", area(&name)));
         assert!(
             !source.contains("set_config") && !source.contains("format!(\"select"),
             "{name} builds SQL or a scope"

@@ -6,12 +6,12 @@ use tokio::net::TcpListener;
 
 use crate::support::log::{self, Log};
 use crate::support::metrics::Metrics;
-use crate::support::{World, endpoint, event, kari, token};
+use crate::support::{World, event, kari, token};
 
 /// What is logged of a request that runs `sql` as a writer of Tesla Oslo.
 async fn logged(sql: &str) -> (u16, Log) {
     let world = World::seeded().await;
-    let app = world.app(endpoint("create-lead")).await;
+    let app = world.app(&create_lead::ROUTE).await;
     let request = event("create-lead").by(&token(&TESLA_OSLO, &KARI, "admin")).request();
     let (log, guard) = Log::capture();
     let response = app.respond(request, async |ctx| {

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::routes::{Names, block_of, camel, functions, read};
 use crate::support::log::Log;
-use crate::support::{DEPLOYMENT, ENDPOINTS, World, endpoint, event, submission};
+use crate::support::{DEPLOYMENT, ENDPOINTS, World, event, submission};
 
 /// What a function has unless its block says otherwise, in seconds; the template's Globals.
 const DEFAULT_TIMEOUT: u32 = 10;
@@ -181,7 +181,7 @@ async fn log_lines() -> Vec<Value> {
     // A port that was free a moment ago: nobody listens there.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let world = World::empty().await.through(port);
-    let app = world.app(endpoint("health")).await;
+    let app = world.app(&health::ROUTE).await;
     let job =
         Job::new(&SCHEDULE, Settings::from_variables(world.variables()), Clock::system()).await.unwrap();
     let (log, listening) = Log::capture();

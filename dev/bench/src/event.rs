@@ -141,7 +141,7 @@ pub(crate) fn of(function: &str, callers: &Callers) -> Result<Events> {
 }
 
 fn read(function: &str) -> Result<Value> {
-    let path = dev::workspace().join(format!("events/{function}.json"));
+    let path = dev::event_file(function);
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     Ok(serde_json::from_str(&text)?)
 }

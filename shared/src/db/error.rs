@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
 use super::connect::BYPASSES;
-use crate::error::{ApiError, FieldError, chain};
+use crate::error::{ApiError, chain};
 
 /// A failed statement, by what the caller can do about it.
 #[derive(Debug, Error)]
@@ -71,8 +71,9 @@ impl From<DbError> for ApiError {
             DbError::Refused(refusal) => refusal.as_db_error(),
         };
         let Some(refusal) = refusal else { return Self::internal(error) };
-        if let Some(answer) = refusal.constraint().and_then(for_constraint) {
-            return answer;
+        if let Some(name) = refusal.constraint() {
+            let name = name.to_owned();
+            return Self::constraint(&name, error);
         }
         match refusal.code() {
             code if code.code() == "NV001" => {
@@ -100,43 +101,4 @@ impl From<DbError> for ApiError {
             _ => Self::internal(error),
         }
     }
-}
-
-/// The answer to a broken constraint. One that is not here cannot be broken by a request: that is our fault,
-/// and a 500.
-fn for_constraint(name: &str) -> Option<ApiError> {
-    let field =
-        |field: &str, message: &str| ApiError::invalid(vec![FieldError::new(field, "invalid", message)]);
-    Some(match name {
-        "leads_status_transition" => {
-            ApiError::conflict("illegal_transition", "The lead's status cannot change like that.")
-        }
-        "leads_lost_reason_check" => {
-            field("lost_reason", "a lost lead needs a reason, and only a lost lead has one")
-        }
-        "leads_contact_check" => field("email", "give a name, an e-mail, a phone number or a company"),
-        "leads_assigned_to_fkey" => field("assigned_to", "is not a member of this dealership"),
-        "leads_vehicle_fkey" => field("vehicle_id", "is not a vehicle of this dealership"),
-        "form_mappings_pkey" => ApiError::conflict(
-            "settings_changed",
-            "Somebody else changed the mapping just now: get it and try again.",
-        ),
-        "form_mappings_names_check" => field("form.mapping.fields", "must have at most 100 names"),
-        "conversations_author_check" => {
-            field("author_kind", "an inbound message is the customer's, an outbound one is not")
-        }
-        "conversations_note_check" => field("direction", "a note is outbound"),
-        // It was merged a moment ago: the answer is the same as if it had been before.
-        "conversations_lead_merged" => ApiError::not_found(),
-        "leads_if_match" => ApiError::precondition_failed(),
-        "leads_merged" | "merges_merged_key" => {
-            ApiError::conflict("lead_merged", "One of the two leads has been merged into another already.")
-        }
-        "merges_undone" => ApiError::conflict("merge_undone", "This merge has been undone already."),
-        "merges_survivor_gone" => ApiError::conflict(
-            "survivor_gone",
-            "The lead that survived has itself been merged or deleted since: undo that merge first.",
-        ),
-        _ => return None,
-    })
 }

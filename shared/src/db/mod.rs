@@ -2,23 +2,19 @@
 mod columns;
 mod connect;
 mod error;
-#[cfg(feature = "migrate")]
-mod migrate;
+#[cfg(feature = "owner")]
+mod owner;
 mod param;
-#[cfg(feature = "migrate")]
-mod passwords;
 mod scope;
 mod visit;
 
 pub use columns::Columns;
 pub use connect::{Database, Login};
 pub use error::DbError;
-#[cfg(feature = "migrate")]
-pub use migrate::{MigrateError, connect_as_owner, migrate};
+#[cfg(feature = "owner")]
+pub use owner::{OwnerError, connect_as_owner, parse_url};
 pub use param::{Param, Typed};
-#[cfg(feature = "migrate")]
-pub use passwords::{password_in, set_passwords};
 pub(crate) use scope::ping_outside_any_scope;
 pub use scope::{Open, Scope, Statement};
-pub use tokio_postgres::Row;
+pub use tokio_postgres::{Error as RowError, Row};
 pub(crate) use visit::Visit;

@@ -35,30 +35,19 @@ fn lead() -> impl Strategy<Value = BTreeMap<&'static str, Option<String>>> {
     let phone =
         prop::option::of(prop_oneof!["\\+47 9[0-9]{2} [0-9]{2} [0-9]{3}", "4[0-9]{7}", "\\+[0-9]{3}", "-1"]);
     let email = prop::option::of("[=+'-]?[a-z]{1,8}@example\\.no");
-    (
-        text(),
-        text(),
-        text(),
-        text(),
-        text(),
-        phone,
-        email,
-        prop::sample::select(shared::domain::Source::NAMES),
-    )
-        .prop_map(
-            |(first_name, last_name, company, message, vehicle_of_interest, phone, email, source)| {
-                BTreeMap::from([
-                    ("source", Some((*source).to_owned())),
-                    ("first_name", first_name.or(Some("Kari".to_owned()))),
-                    ("last_name", last_name),
-                    ("company", company),
-                    ("message", message),
-                    ("vehicle_of_interest", vehicle_of_interest),
-                    ("phone", phone),
-                    ("email", email),
-                ])
-            },
-        )
+    (text(), text(), text(), text(), text(), phone, email, prop::sample::select(leads::Source::NAMES))
+        .prop_map(|(first_name, last_name, company, message, vehicle_of_interest, phone, email, source)| {
+            BTreeMap::from([
+                ("source", Some((*source).to_owned())),
+                ("first_name", first_name.or(Some("Kari".to_owned()))),
+                ("last_name", last_name),
+                ("company", company),
+                ("message", message),
+                ("vehicle_of_interest", vehicle_of_interest),
+                ("phone", phone),
+                ("email", email),
+            ])
+        })
 }
 
 #[test]

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 
 use crate::bootstrap::{Sandbox, settings};
 use crate::support::proxy::Proxy;
-use crate::support::{World, endpoint, event, kari};
+use crate::support::{World, event, kari};
 
 const LEADS: i64 = 100_000;
 /// What the memory of a process may differ by from file to file, in kB.
@@ -107,7 +107,7 @@ async fn a_caller_who_goes_away_leaves_no_connection_in_the_pool() {
     fill(&world, 5_000).await;
     let proxy = Proxy::before(&world.database).await;
     let world = world.through(proxy.port());
-    let app = world.app(endpoint("export-leads")).await;
+    let app = world.app(&export_leads::ROUTE).await;
     let request = event("export-leads").by(&kari()).request();
     let mut response = app.respond_with_file(request, export_leads::handle).await.unwrap();
     response.body_mut().frame().await.unwrap().unwrap();
@@ -122,7 +122,7 @@ async fn a_caller_who_goes_away_leaves_no_connection_in_the_pool() {
 async fn a_file_shows_the_leads_as_they_were_when_it_began() {
     let world = World::seeded().await;
     fill(&world, 2_000).await;
-    let app = world.app(endpoint("export-leads")).await;
+    let app = world.app(&export_leads::ROUTE).await;
     let request = event("export-leads").by(&kari()).request();
     let mut response = app.respond_with_file(request, export_leads::handle).await.unwrap();
     response.body_mut().frame().await.unwrap().unwrap();

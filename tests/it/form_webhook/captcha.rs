@@ -8,14 +8,14 @@ use hyper::body::Bytes;
 use hyper::service::service_fn;
 use hyper::{Response, server::conn::http1};
 use hyper_util::rt::TokioIo;
+use intake::TokenKeys;
 use lambda_http::Body;
 use serde_json::{Value, json};
 use shared::config::Settings;
-use shared::forms::TokenKeys;
 use tokio::net::TcpListener;
 
 use super::{fields, verdicts, world};
-use crate::support::{FORM_SECRET, World, endpoint};
+use crate::support::{FORM_SECRET, World};
 
 /// What it was asked; what it answers follows from the token.
 #[derive(Clone, Default)]
@@ -81,7 +81,7 @@ async fn send(world: &World, config: &Config, token: Option<&str>) {
     if let Some(token) = token {
         form["cf-turnstile-response"] = json!(token);
     }
-    let app = world.app(endpoint("form-webhook")).await;
+    let app = world.app(&form_webhook::ROUTE).await;
     let respond = app.respond(fields(form).request(), async |ctx| form_webhook::handle(ctx, config).await);
     let response: lambda_http::Response<Body> = respond.await.unwrap();
     assert_eq!(response.status(), 202, "{:?}", response.body());

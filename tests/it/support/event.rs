@@ -17,7 +17,7 @@ pub struct Event {
 
 /// The event of `events/{name}.json`; what comes before a slash, or all of it, is the function.
 pub fn event(name: &'static str) -> Event {
-    let path = dev::workspace().join(format!("events/{name}.json"));
+    let path = dev::event_file(name);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let function = name.split('/').next().unwrap();
     Event { function, json: serde_json::from_str(&text).unwrap() }
@@ -26,7 +26,8 @@ pub fn event(name: &'static str) -> Event {
 /// Every file under `events/`, by the function it belongs to.
 pub fn event_files() -> BTreeMap<String, Vec<String>> {
     let mut files = BTreeMap::<String, Vec<String>>::new();
-    for entry in fs::read_dir(dev::workspace().join("events")).unwrap() {
+    let areas = registry::AREAS.iter().map(|area| dev::workspace().join("events").join(area.name));
+    for entry in areas.flat_map(|area| fs::read_dir(area).unwrap()) {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {

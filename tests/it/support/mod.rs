@@ -16,16 +16,18 @@ use std::sync::{Arc, LazyLock};
 use dev::clerk::{ActiveOrganization, Clerk, SessionToken};
 use dev::people::{Dealership, KARI, NINA, OLA, PER, Person, TESLA_OSLO, VW_BERGEN};
 use dev::testing::{TestDatabase, test_cluster};
+use http_body_util::BodyExt;
 use insta::internals::Redaction;
 use jiff::Timestamp;
 use lambda_http::http::HeaderMap;
-use lambda_http::{Body, Response};
+use lambda_http::{Body, Request, Response};
 use proptest::test_runner::Config;
 use serde_json::Value;
-use shared::App;
 use shared::clock::Clock;
 use shared::config::Settings;
 use shared::db::{Login, connect_as_owner};
+use shared::endpoint::Service;
+use shared::{App, Endpoint, Route};
 use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -33,7 +35,7 @@ use uuid::Uuid;
 
 pub use dev::clerk::backend::SECRET_KEY as CLERK_SECRET_KEY;
 pub use endpoints::{
-    DEPLOYMENT, ENDPOINTS, Endpoint, FILES, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint,
+    DEPLOYMENT, ENDPOINTS, FILES, FORM_SECRET, FORM_URL, SCHEDULES, WEBHOOK_SECRET, endpoint,
 };
 pub use event::{Event, event, event_files};
 
@@ -52,8 +54,7 @@ pub struct World {
     concurrency: usize,
     database_port: Option<u16>,
     prepared: bool,
-    apps: Mutex<HashMap<&'static str, Arc<App>>>,
-    form: form_webhook::Config,
+    services: Mutex<HashMap<&'static str, Service>>,
 }
 
 impl Drop for World {
@@ -91,14 +92,7 @@ impl World {
 
     pub fn on(database: TestDatabase) -> Self {
         log::watch();
-        Self {
-            database,
-            concurrency: 1,
-            database_port: None,
-            prepared: true,
-            apps: Mutex::default(),
-            form: endpoints::form_config(),
-        }
+        Self { database, concurrency: 1, database_port: None, prepared: true, services: Mutex::default() }
     }
 
     /// With so many connections for each function.
@@ -122,23 +116,32 @@ impl World {
     /// What its function answers, which the API's document has to have.
     pub async fn send(&self, event: Event) -> Reply {
         let endpoint = endpoint(event.function);
-        let app = self.app(endpoint).await;
+        let service = self.service(endpoint).await;
         log::begin();
-        let reply: Reply = (endpoint.respond)(self, &app, event.request()).await.into();
+        let reply = Reply::of(&service, event.request()).await;
         log::hold_to(event.value(), &reply.json);
         openapi::assert_documented(&event, &reply);
         reply
     }
 
-    pub async fn app(&self, endpoint: &Endpoint) -> Arc<App> {
-        let mut apps = self.apps.lock().await;
-        if let Some(app) = apps.get(endpoint.route.name) {
-            return app.clone();
+    /// The sandbox of an endpoint, one for all requests of this world.
+    async fn service(&self, endpoint: &Endpoint) -> Service {
+        let mut services = self.services.lock().await;
+        if let Some(service) = services.get(endpoint.route.name) {
+            return service.clone();
         }
-        let settings = Settings::from_variables(self.variables());
-        let app = Arc::new(App::new(endpoint.route, settings, Clock::system()).await.unwrap());
-        apps.insert(endpoint.route.name, app.clone());
-        app
+        let service = (endpoint.start)(self.settings(), Clock::system()).await.unwrap();
+        services.insert(endpoint.route.name, service.clone());
+        service
+    }
+
+    /// A sandbox of a route for a handler of the test's own.
+    pub async fn app(&self, route: &'static Route) -> App {
+        App::new(route, self.settings(), Clock::system()).await.unwrap()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings::from_variables(self.variables())
     }
 
     /// The environment of every function here.
@@ -292,6 +295,13 @@ impl From<Response<Body>> for Reply {
 }
 
 impl Reply {
+    /// What a function answers. A stream that breaks is half a file, which no test may take for one.
+    pub async fn of(service: &Service, request: Request) -> Self {
+        let (head, body) = service.respond(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Response::from_parts(head, Body::from(body.to_vec())).into()
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }

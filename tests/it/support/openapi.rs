@@ -270,7 +270,8 @@ fn tag(path: &str) -> &str {
 
 /// The summary and the description of a function: what its source says of itself, and of its handler.
 fn words(name: &str) -> (String, String) {
-    let path = dev::workspace().join(format!("functions/{name}/src/lib.rs"));
+    let path =
+        dev::workspace().join(format!("functions/{}/{name}/src/lib.rs", registry::area_of(name).unwrap()));
     let source = fs::read_to_string(path).unwrap();
     let said = |lines: Vec<&str>, mark: &str| {
         let text = lines.iter().map(|line| line.trim_start_matches(mark).trim()).collect::<Vec<_>>();

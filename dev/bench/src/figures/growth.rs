@@ -2,7 +2,7 @@
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use shared::db::connect_as_owner;
-use shared::page::Cursor;
+use shared::page::{Cursor, Order};
 use uuid::Uuid;
 
 use crate::bench::{Bench, drive};
@@ -72,7 +72,8 @@ async fn deep_cursor(bench: &Bench, size: Size) -> Result<String> {
     let skipped = ((DEEP_PAGE - 1) * DEEP_LIMIT).min(size.leads / size.dealerships - DEEP_LIMIT - 1);
     let row = owner.query_one(last, &[&Kind::Dealership.id(0), &skipped]).await?;
     let (at, id): (Timestamp, Uuid) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Cursor { order: 0, at, id }.encode())
+    let route = registry::endpoint("list-leads").context("find list-leads")?.route;
+    Ok(Cursor { order: Order::of(route, "-created_at"), at, id }.encode())
 }
 
 fn section(databases: &[Database]) -> Section {

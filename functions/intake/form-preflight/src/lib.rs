@@ -1,0 +1,55 @@
+//! `OPTIONS /webhooks/form/{dealership_id}`: a browser asks whether a script of some origin may send the form.
+use shared::docs::Header;
+use shared::{Answer, ApiError, Caller, Ctx, Front, Login, Operation, Route, header};
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "form-preflight",
+    method: "OPTIONS",
+    path: "/webhooks/form/{dealership_id}",
+    login: Login::Intake,
+    caller: Caller::Public,
+    front: Front::FormApi,
+    ..Route::DEFAULT
+};
+
+/// For how long a browser need not ask again, and an origin that was taken off the list may still send, in seconds.
+const MAX_AGE_SECONDS: u32 = 600;
+
+const SQL: &str = "select coalesce($1 = any (origins), false) as is_allowed from scope.form_settings()";
+
+/// 204, which allows the dealership's own origins; any other is told nothing, and its browser refuses by itself.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let dealership = ctx.path_id("dealership_id")?;
+    let origin = ctx.header("origin");
+    let rows = ctx.intake(dealership).query(SQL, &[&origin]).await?;
+    let is_allowed: bool = rows.first().ok_or_else(ApiError::not_found)?.try_get("is_allowed")?;
+
+    let answer = Answer::no_content().header(header::VARY, "origin".to_owned());
+    Ok(match origin.filter(|_| is_allowed) {
+        None => answer,
+        Some(origin) => answer
+            .header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.to_owned())
+            .header(header::ACCESS_CONTROL_ALLOW_METHODS, "POST".to_owned())
+            .header(header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, idempotency-key".to_owned())
+            .header(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.to_string()),
+    })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::public(&ROUTE)
+        .path_id()
+        .reads_header("origin", "The site that a script wants to send from.")
+        .no_content()
+        .with_headers(&[Header { name: "vary", about: "Another origin gets another answer." }])
+        .may_have_headers(
+            &[
+                "access-control-allow-origin",
+                "access-control-allow-methods",
+                "access-control-allow-headers",
+                "access-control-max-age",
+            ]
+            .map(|name| Header { name, about: "For the dealership's own origins." }),
+        )
+}

@@ -1,0 +1,68 @@
+//! `GET /webhooks/form/{dealership_id}/form.js`: the script of a dealership's form, with the time at which the form is
+//! shown, signed. A form works without it; with it the visitor stays on the page and bots are told apart.
+use intake::TokenKeys;
+use serde::Serialize;
+use shared::config::{Settings, StartupError};
+use shared::docs::Media;
+use shared::error::StatusCode;
+use shared::{Answer, ApiError, Caller, Ctx, Front, Login, Operation, Route};
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "form-script",
+    path: "/webhooks/form/{dealership_id}/form.js",
+    login: Login::Intake,
+    caller: Caller::Public,
+    front: Front::FormApi,
+    settings: &["FORM_SECRETS", "TURNSTILE_SITE_KEY"],
+    ..Route::DEFAULT
+};
+
+/// A function of one argument: what differs from one answer to the next.
+const SCRIPT: &str = include_str!("form.js");
+
+const SQL: &str = "select captcha_required from scope.form_settings()";
+
+/// What the script is given.
+pub struct Config {
+    /// What signs the time.
+    pub keys: TokenKeys,
+    /// Cloudflare Turnstile's public key, if the deployment has it.
+    pub captcha: Option<String>,
+}
+
+impl Config {
+    /// Reads `FORM_SECRETS` and `TURNSTILE_SITE_KEY`.
+    ///
+    /// # Errors
+    /// When one of them is missing that must be there, or unusable.
+    pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
+        let captcha = settings.optional("TURNSTILE_SITE_KEY").await?;
+        Ok(Self { keys: TokenKeys::read(settings).await?, captcha })
+    }
+}
+
+/// All that anybody may know of the form.
+#[derive(Serialize)]
+struct Given<'a> {
+    token: String,
+    /// Null where the dealership asks for none.
+    captcha: Option<&'a str>,
+}
+
+/// The script; 404 for a dealership that takes no enquiries. Any query is taken, for content systems add a version.
+pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
+    let dealership = ctx.path_id("dealership_id")?;
+    let rows = ctx.intake(dealership).query(SQL, &[]).await?;
+    let wants_captcha: bool = rows.first().ok_or_else(ApiError::not_found)?.try_get("captcha_required")?;
+
+    let token = config.keys.sign(dealership, ctx.now());
+    let captcha = config.captcha.as_deref().filter(|_| wants_captcha);
+    let given = serde_json::to_string(&Given { token, captcha }).map_err(ApiError::internal)?;
+    Ok(Answer::text("text/javascript; charset=utf-8", format!("({SCRIPT})({given});\n")))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::public(&ROUTE).path_id().answer(StatusCode::OK, Some(Media::raw("text/javascript")))
+}

@@ -1,0 +1,46 @@
+//! `POST /api/v1/submissions/{id}/reject`: a person says that a submission is no customer's.
+use intake::Submission;
+use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "reject-submission",
+    method: "POST",
+    path: "/api/v1/submissions/{id}/reject",
+    login: Login::Writer,
+    ..Route::DEFAULT
+};
+
+/// The row as it is afterwards, when it is there. One that is on a lead already stays as it is.
+const REJECT: &str = concat!(
+    "with rejected as (
+        update submissions set verdict = 'spam', reviewed_by = scope.user_id(), reviewed_at = now()
+         where id = $1 and filed_at is null
+        returning *
+     ) ",
+    intake::select_submission!(
+        "(select * from rejected
+          union all select * from submissions where id = $1 and not exists (select from rejected)) submission"
+    )
+);
+
+/// 200 with the submission; 404 when it is not there, 409 when it is on a lead: then delete the lead.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsEdit]).await?;
+    let id = ctx.path_id("id")?;
+    ctx.no_query()?;
+    let rows = scope.query(REJECT, &[&id]).await?;
+    let submission = Submission::try_from(rows.first().ok_or_else(ApiError::not_found)?)?;
+    if submission.filed_at.is_some() {
+        return Err(ApiError::conflict("already_filed", "The submission is on a lead already."));
+    }
+    Answer::ok(&submission)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .path_id()
+        .conflict(&["already_filed"])
+        .ok::<Submission>()
+}

@@ -1,0 +1,57 @@
+//! `POST /api/v1/submissions/{id}/release`: a person says that a held submission, or one taken for spam, is a
+//! customer's. It is read anew, as the mapping is now, and filed.
+use intake::{Enquiry, FILE, Form, Mapping, Submission};
+use serde_json::Value;
+use shared::error::StatusCode;
+use shared::fields;
+use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "release-submission",
+    method: "POST",
+    path: "/api/v1/submissions/{id}/release",
+    login: Login::Writer,
+    constraints: &[leads::CONSTRAINTS],
+    flushes: 2,
+    ..Route::DEFAULT
+};
+
+/// The row when it is there. One that is accepted already stays as it is.
+const RELEASE: &str = "
+    with released as (
+        update submissions set verdict = 'accepted', reviewed_by = scope.user_id(), reviewed_at = now()
+         where id = $1 and verdict <> 'accepted'
+    )
+    select s.content_type, s.body, coalesce(m.version, 0) as mapping_version, coalesce(m.fields, '{}') as mapping
+      from submissions s
+      left join lateral (select version, fields from form_mappings f where f.dealership_id = s.dealership_id
+                          order by version desc limit 1) m on true
+     where s.id = $1";
+
+const RELEASED: &str = concat!(intake::select_submission!("submissions"), " where id = $1");
+
+/// 200 with the submission and the lead that it is on; 404 when it is not there; 422 when nothing in it says how to reach the customer.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsEdit]).await?;
+    let id = ctx.path_id("id")?;
+    ctx.no_query()?;
+    let (open, rows) = scope.open(RELEASE, &[&id]).await?;
+    let row = rows.first().ok_or_else(ApiError::not_found)?;
+
+    let mapping: Mapping = fields::read(row.try_get("mapping")?).unwrap_or_default();
+    let form = Form::read(row.try_get("content_type")?, row.try_get("body")?).await?;
+    let enquiry: Value = serde_json::to_value(Enquiry::read(&form, &mapping)).map_err(ApiError::internal)?;
+    let version: i32 = row.try_get("mapping_version")?;
+    let rows = open.commit(&[(FILE, vec![&id, &enquiry, &version]), (RELEASED, vec![&id])]).await?;
+    let row = rows.last().and_then(|rows| rows.first()).ok_or_else(ApiError::not_found)?;
+    Answer::ok(&Submission::try_from(row)?)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .path_id()
+        .refusal(StatusCode::UNPROCESSABLE_ENTITY, &["validation_failed"])
+        .ok::<Submission>()
+}

@@ -1,0 +1,80 @@
+//! What staff see of a submission.
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Enquiry;
+use shared::db::Row;
+use shared::text_enum;
+
+text_enum! {
+    /// What is to become of a submission.
+    Verdict {
+        /// It is a lead, or will be in a moment.
+        Accepted = "accepted",
+        /// A person has to look at it.
+        Held = "held",
+        /// It looks like no customer's.
+        Spam = "spam",
+    }
+}
+
+/// A submission as every route answers it. Times are UTC.
+#[derive(Debug, JsonSchema, Serialize)]
+#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+pub struct Submission {
+    pub id: Uuid,
+    pub received_at: Timestamp,
+    #[schemars(with = "Verdict")]
+    pub verdict: String,
+    /// Why it is held or spam, as codes.
+    pub reasons: Vec<String>,
+    /// What was read from it, in the columns of a lead; null until it has been read.
+    #[schemars(with = "Option<Enquiry>")]
+    pub enquiry: Option<Value>,
+    /// The dealership's mapping under which it was read; 0 without one.
+    pub mapping_version: Option<i32>,
+    pub lead_id: Option<Uuid>,
+    /// Whether it made that lead, or was added to it.
+    pub made_lead: bool,
+    pub filed_at: Option<Timestamp>,
+    pub reviewed_by: Option<Uuid>,
+    pub reviewed_at: Option<Timestamp>,
+    /// The site that it came from, as the browser says.
+    pub origin: Option<String>,
+}
+
+/// The columns of [`Submission`] from `$table`, which stands for rows of `submissions`.
+#[macro_export]
+macro_rules! select_submission {
+    ($table:literal) => {
+        concat!(
+            "select id, received_at, verdict, reasons, enquiry, mapping_version, lead_id, made_lead, filed_at, \
+             reviewed_by, reviewed_at, headers->>'origin' as origin from ",
+            $table
+        )
+    };
+}
+
+impl TryFrom<&Row> for Submission {
+    type Error = shared::db::RowError;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            received_at: row.try_get("received_at")?,
+            verdict: row.try_get("verdict")?,
+            reasons: row.try_get("reasons")?,
+            enquiry: row.try_get("enquiry")?,
+            mapping_version: row.try_get("mapping_version")?,
+            lead_id: row.try_get("lead_id")?,
+            made_lead: row.try_get("made_lead")?,
+            filed_at: row.try_get("filed_at")?,
+            reviewed_by: row.try_get("reviewed_by")?,
+            reviewed_at: row.try_get("reviewed_at")?,
+            origin: row.try_get("origin")?,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! `POST /api/v1/leads`: a new lead.
+use deserr::Deserr;
+use leads::{Attribution, Consent, Email, Lead, Phone, Source};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use shared::fields::{FieldErrors, Id, Text};
+use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
+use uuid::Uuid;
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "create-lead",
+    method: "POST",
+    path: "/api/v1/leads",
+    login: Login::Writer,
+    constraints: &[leads::CONSTRAINTS],
+    ..Route::DEFAULT
+};
+
+/// What a caller says of a new lead, in the names of the columns it fills.
+#[derive(Deserr, JsonSchema, Serialize)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("anyOf" = one_of_the_contacts()))]
+struct NewLead {
+    source: Source,
+    #[deserr(default)]
+    first_name: Option<Text<100>>,
+    #[deserr(default)]
+    last_name: Option<Text<100>>,
+    #[deserr(default)]
+    email: Option<Email>,
+    #[deserr(default)]
+    #[serde(flatten)]
+    #[schemars(!flatten)]
+    phone: Option<Phone>,
+    #[deserr(default)]
+    company: Option<Text<200>>,
+    #[deserr(default)]
+    message: Option<Text<10_000>>,
+    #[deserr(default)]
+    vehicle_id: Option<Id>,
+    #[deserr(default)]
+    vehicle_of_interest: Option<Text<200>>,
+    #[deserr(default)]
+    assigned_to: Option<Id>,
+    #[deserr(default)]
+    #[schemars(default)]
+    attribution: Attribution,
+    #[deserr(default)]
+    #[schemars(default)]
+    consent: Consent,
+}
+
+/// As `leads_contact_check` says it: a lead is of somebody.
+fn one_of_the_contacts() -> Vec<Value> {
+    let given = |name: &str| json!({ "required": [name], "properties": { name: { "type": "string" } } });
+    ["first_name", "last_name", "email", "phone", "company"].map(given).into()
+}
+
+/// Nothing is made when the idempotency key is taken; two at once wait for each other at its primary key.
+const INSERT: &str = concat!(
+    "with taken as (
+        insert into idempotency_keys (route, key, request_hash, resource_id)
+        select 'create-lead', $2, $3, $1 where $2::text is not null
+        on conflict do nothing returning 1
+    ), made as (
+        insert into leads (id, source, first_name, last_name, email, phone, phone_e164, company, message, vehicle_id,
+                           vehicle_of_interest, assigned_to, attribution, consent)
+        select $1, r.source, r.first_name, r.last_name, r.email, r.phone, r.phone_e164, r.company, r.message, r.vehicle_id,
+               r.vehicle_of_interest, r.assigned_to, jsonb_strip_nulls(r.attribution), jsonb_strip_nulls(r.consent)
+          from jsonb_populate_record(null::leads, $4) r
+         where $2::text is null or exists (select from taken)
+        returning *
+    ) ",
+    leads::select_lead!("made")
+);
+
+const REPLAY: &str = concat!(
+    "select k.request_hash = $2 as same_request, lead.* from idempotency_keys k join (",
+    leads::select_lead!("leads"),
+    " where l.deleted_at is null) lead on lead.id = k.resource_id where k.route = 'create-lead' and k.key = $1"
+);
+
+/// 201 with the lead; the same again for the same `Idempotency-Key` and body.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsEdit]).await?.prepared();
+    ctx.no_query()?;
+    let new: NewLead = ctx.json()?;
+    let repeat = ctx.idempotency()?;
+
+    let columns = serde_json::to_value(new).map_err(ApiError::internal)?;
+    let mut rows =
+        scope.query(INSERT, &[&Uuid::now_v7(), &repeat.key, &repeat.request_hash, &columns]).await?;
+    if rows.is_empty() {
+        rows = scope.query(REPLAY, &[&repeat.key, &repeat.request_hash]).await?;
+        repeat.replayed(&rows)?;
+    }
+    let lead = Lead::try_from(rows.first().ok_or_else(ApiError::not_found)?)?;
+    Ok(Answer::created(format!("/api/v1/leads/{}", lead.id), &lead)?.etag(lead.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .json::<NewLead>()
+        .idempotency()
+        .created::<Lead>()
+        .etag()
+}

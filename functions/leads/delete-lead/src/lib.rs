@@ -1,0 +1,36 @@
+//! `DELETE /api/v1/leads/{id}`: takes a lead out of sight; its row and its messages stay.
+use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "delete-lead",
+    method: "DELETE",
+    path: "/api/v1/leads/{id}",
+    login: Login::Writer,
+    constraints: &[leads::CONSTRAINTS],
+    ..Route::DEFAULT
+};
+
+/// One row when the lead is there; `changed` tells whether `If-Match` let it go.
+const SQL: &str = "
+    with changed as (
+        update leads set deleted_at = now()
+         where id = $1 and deleted_at is null and ($2::int[] is null or version = any ($2))
+        returning id
+    )
+    select exists (select from changed) as changed from leads where id = $1 and deleted_at is null";
+
+/// 204; 404 when the lead is not there or not the caller's to see; 412 when `If-Match` names another version.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsDelete]).await?.prepared();
+    let id = ctx.path_id("id")?;
+    ctx.no_query()?;
+    let rows = scope.query(SQL, &[&id, &ctx.if_match()]).await?;
+    let row = rows.first().ok_or_else(ApiError::not_found)?;
+    if row.try_get("changed")? { Ok(Answer::no_content()) } else { Err(ApiError::precondition_failed()) }
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsDelete]).path_id().if_match().no_content()
+}

@@ -1,0 +1,26 @@
+//! `GET /api/v1/leads/{id}`: one lead, with its ETag.
+use leads::Lead;
+use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route { name: "get-lead", path: "/api/v1/leads/{id}", ..Route::DEFAULT };
+
+const SQL: &str = concat!(leads::select_lead!("leads"), " where l.id = $1 and l.deleted_at is null");
+
+/// The lead, or 404 when it is not there or not the caller's to see.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?.prepared();
+    let id = ctx.path_id("id")?;
+    ctx.no_query()?;
+    let rows = scope.query(SQL, &[&id]).await?;
+    let lead = Lead::try_from(rows.first().ok_or_else(ApiError::not_found)?)?;
+    Ok(Answer::ok(&lead)?.etag(lead.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .path_id()
+        .ok::<Lead>()
+        .etag()
+}

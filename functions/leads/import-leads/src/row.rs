@@ -1,0 +1,159 @@
+//! A row of the file as a lead, checked as one that somebody types in.
+use std::collections::BTreeSet;
+
+use deserr::Deserr;
+use leads::{Email, LeadField, Phone, Source, split_full_name};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use shared::error::FieldError;
+use shared::fields::{self, FieldErrors, Text};
+use uuid::Uuid;
+
+use crate::csv_file::{CsvFile, Record};
+
+/// What people call our sources, without case, spaces and dashes.
+const SOURCES: [(&str, Source); 12] = [
+    ("nettside", Source::Website),
+    ("web", Source::Website),
+    ("epost", Source::Email),
+    ("telefon", Source::Phone),
+    ("butikk", Source::WalkIn),
+    ("oppmøte", Source::WalkIn),
+    ("anbefaling", Source::Referral),
+    ("finn", Source::Marketplace),
+    ("finn.no", Source::Marketplace),
+    ("markedsplass", Source::Marketplace),
+    ("manuell", Source::Manual),
+    ("import", Source::Manual),
+];
+
+/// A row that can be imported, in the names of the columns it fills.
+#[derive(Debug, Serialize)]
+pub(crate) struct Given {
+    pub(crate) row_number: u32,
+    /// The lead's, if the row makes one.
+    pub(crate) id: Uuid,
+    #[serde(flatten)]
+    lead: NewLead,
+}
+
+/// A row as a preview shows it.
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "SampleRow")]
+pub(crate) struct Shown<'a> {
+    row: u32,
+    #[serde(flatten)]
+    lead: &'a NewLead,
+}
+
+impl Given {
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        Shown { row: self.row_number, lead: &self.lead }
+    }
+}
+
+/// What a row may say of a lead; the limits are those of `create-lead`.
+#[derive(Debug, Deserr, JsonSchema, Serialize)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+struct NewLead {
+    #[deserr(default = Source::Manual)]
+    source: Source,
+    #[deserr(default)]
+    first_name: Option<Text<100>>,
+    #[deserr(default)]
+    last_name: Option<Text<100>>,
+    #[deserr(default)]
+    email: Option<Email>,
+    #[deserr(default)]
+    #[serde(flatten)]
+    phone: Option<Phone>,
+    #[deserr(default)]
+    company: Option<Text<200>>,
+    #[deserr(default)]
+    message: Option<Text<10_000>>,
+    #[deserr(default)]
+    vehicle_of_interest: Option<Text<200>>,
+}
+
+/// One thing that is wrong with a row.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct RowError {
+    pub(crate) row: u32,
+    #[serde(flatten)]
+    error: FieldError,
+}
+
+/// The rows that can be imported, and what is wrong with the others, both in their order.
+pub(crate) fn read_all(file: &CsvFile) -> (Vec<Given>, Vec<RowError>) {
+    let (mut given, mut errors) = (Vec::new(), Vec::new());
+    for record in &file.records {
+        match read(record) {
+            Ok(lead) => given.push(Given { row_number: record.row, id: Uuid::now_v7(), lead }),
+            Err(wrong) => errors.extend(wrong.into_iter().map(|error| RowError { row: record.row, error })),
+        }
+    }
+    (given, errors)
+}
+
+/// Every key that a lead which some row repeats may have. Whether it does is for the database to say: its lower case is
+/// that of its locale, of which both of these are some.
+pub(crate) fn keys(given: &[Given]) -> (Vec<String>, Vec<String>) {
+    let emails = given.iter().filter_map(|given| given.lead.email.as_ref()).map(Email::as_str);
+    let emails = emails.flat_map(|email| [email.to_lowercase(), email.to_ascii_lowercase()]);
+    let phones = given.iter().filter_map(|given| given.lead.phone.as_ref()?.e164.clone());
+    (unique(emails), unique(phones))
+}
+
+fn unique(keys: impl Iterator<Item = String>) -> Vec<String> {
+    keys.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn read(record: &Record) -> Result<NewLead, Vec<FieldError>> {
+    if let Some(damage) = record.damage {
+        return Err(vec![FieldError::new("", "invalid", damage)]);
+    }
+    let mut columns = Map::new();
+    for (field, text) in &record.fields {
+        let text = match field {
+            LeadField::Source => source(text),
+            _ => text.clone(),
+        };
+        columns.insert(field.as_str().to_owned(), Value::String(text));
+    }
+    if let Some(Value::String(name)) = columns.remove(LeadField::FullName.as_str())
+        && !columns.contains_key(LeadField::FirstName.as_str())
+        && !columns.contains_key(LeadField::LastName.as_str())
+    {
+        let (first, last) = split_full_name(&name);
+        let parts = [(LeadField::FirstName, first), (LeadField::LastName, last)];
+        columns.extend(
+            parts.into_iter().filter_map(|(field, part)| Some((field.as_str().to_owned(), part?.into()))),
+        );
+    }
+    let lead: NewLead = fields::read(Value::Object(columns))?;
+    if !lead.has_contact() {
+        let message = "give a name, an e-mail, a phone number or a company";
+        return Err(vec![FieldError::new("email", "required", message)]);
+    }
+    Ok(lead)
+}
+
+impl NewLead {
+    /// As the constraint `leads_contact_check` asks.
+    fn has_contact(&self) -> bool {
+        self.first_name.is_some()
+            || self.last_name.is_some()
+            || self.email.is_some()
+            || self.phone.is_some()
+            || self.company.is_some()
+    }
+}
+
+/// A source as we spell it, if we know it; otherwise as it was, which is then refused by name.
+fn source(text: &str) -> String {
+    let name = text.trim().to_lowercase().replace([' ', '-'], "_");
+    let called = name.replace('_', "");
+    let known = SOURCES.iter().find(|(spelling, _)| *spelling == called);
+    known.map_or(name, |(_, source)| source.as_str().to_owned())
+}

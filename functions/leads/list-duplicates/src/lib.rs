@@ -1,0 +1,108 @@
+//! `GET /api/v1/leads/{id}/duplicates`: the leads that look like the same customer, and why.
+use leads::Lead;
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::db::Row;
+use shared::{Answer, ApiError, Ctx, Operation, Permission, Route, page};
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route =
+    Route { name: "list-duplicates", path: "/api/v1/leads/{id}/duplicates", ..Route::DEFAULT };
+
+/// Duplicates of an answer at most: somebody looks at them one by one.
+const MAX_DUPLICATES: i64 = 20;
+/// Leads of the same name whose vehicle is looked at: a name like Test must not cost more the more there are.
+const MAX_NAMESAKES: i64 = 100;
+
+/// At least one row when the lead is there; without duplicates it has no id. Each way of being alike is an index of its
+/// own, for only leakproof operators can use one under the policies. A blank key is null or, for the name, empty, and a
+/// first name alone is nobody's: a name needs a space.
+const SQL: &str = concat!(
+    "with me as (
+        select * from leads where id = $1 and deleted_at is null
+    ), alike as (
+        (select l.id from me join leads l on l.email_key = me.email_key
+          where l.id <> me.id and l.deleted_at is null limit $2)
+        union
+        (select l.id from me join leads l on l.phone_e164 = me.phone_e164
+          where l.id <> me.id and l.deleted_at is null limit $2)
+        union
+        (select namesake.id
+           from (select l.id, l.vehicle_id, l.vehicle_of_interest, me.vehicle_id as my_vehicle_id,
+                        me.vehicle_of_interest as my_vehicle_of_interest
+                   from me join leads l on l.name_key = me.name_key
+                  where l.id <> me.id and l.deleted_at is null and strpos(me.name_key, ' ') > 0 limit $3) namesake
+          where namesake.vehicle_id = namesake.my_vehicle_id
+             or lower(namesake.vehicle_of_interest) = lower(namesake.my_vehicle_of_interest)
+          limit $2)
+    ), reasoned as (
+        select l.*, case when l.email_key = me.email_key then me.email_key end as same_email,
+               case when l.phone_e164 = me.phone_e164 then me.phone_e164 end as same_phone,
+               case when l.name_key = me.name_key and strpos(me.name_key, ' ') > 0
+                         and (l.vehicle_id = me.vehicle_id
+                              or lower(l.vehicle_of_interest) = lower(me.vehicle_of_interest))
+                    then me.name_key end as same_name_and_vehicle
+          from me, alike join leads l on l.id = alike.id
+    ), found as (
+        select *, (same_email is not null)::int * 4 + (same_phone is not null)::int * 2
+                  + (same_name_and_vehicle is not null)::int as strength
+          from reasoned order by strength desc, created_at desc, id desc limit $2
+    )
+    select f.same_email, f.same_phone, f.same_name_and_vehicle, lead.*
+      from (select from me) there left join (found f join (",
+    leads::select_lead!("found"),
+    ") lead on lead.id = f.id) on true
+     order by f.strength desc, lead.created_at desc, lead.id desc"
+);
+
+#[derive(JsonSchema, Serialize)]
+struct Duplicates {
+    items: Vec<Duplicate>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct Duplicate {
+    lead: Lead,
+    reasons: Vec<Reason>,
+}
+
+/// Why two leads look alike.
+#[derive(JsonSchema, Serialize)]
+struct Reason {
+    /// `same_email`, `same_phone` or `same_name_and_vehicle`, strongest first.
+    code: &'static str,
+    /// What both have, in the form that was compared.
+    value: String,
+}
+
+/// At most `MAX_DUPLICATES`, strongest first: e-mail before phone before name and vehicle, several before one, and
+/// then the newest. 404 when the lead is not there or not the caller's to see, of whom a sales rep gets their own alone.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
+    let id = ctx.path_id("id")?;
+    ctx.no_query()?;
+    let rows = scope.query(SQL, &[&id, &MAX_DUPLICATES, &MAX_NAMESAKES]).await?;
+    if rows.is_empty() {
+        return Err(ApiError::not_found());
+    }
+    Answer::ok(&Duplicates { items: page::items(&rows)? })
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .path_id()
+        .ok::<Duplicates>()
+}
+
+impl TryFrom<&Row> for Duplicate {
+    type Error = ApiError;
+
+    fn try_from(row: &Row) -> Result<Self, Self::Error> {
+        let mut reasons = Vec::new();
+        for code in ["same_email", "same_phone", "same_name_and_vehicle"] {
+            reasons.extend(row.try_get::<_, Option<String>>(code)?.map(|value| Reason { code, value }));
+        }
+        Ok(Self { lead: Lead::try_from(row)?, reasons })
+    }
+}

@@ -1,0 +1,113 @@
+//! `POST /api/v1/leads/{id}/merge`: makes two leads of one customer one. The lead in the path survives.
+use deserr::Deserr;
+use jiff::Timestamp;
+use leads::Lead;
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::error::FieldError;
+use shared::fields::{FieldErrors, Id};
+use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
+use uuid::Uuid;
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "merge-lead",
+    method: "POST",
+    path: "/api/v1/leads/{id}/merge",
+    login: Login::Writer,
+    constraints: &[leads::CONSTRAINTS],
+    ..Route::DEFAULT
+};
+
+#[derive(Deserr, JsonSchema)]
+#[deserr(error = FieldErrors, deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "MergeWith")]
+struct Other {
+    lead_id: Id,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct Merge {
+    id: Uuid,
+    /// The lead that was merged: it is out of sight.
+    lead_id: Uuid,
+    survivor: Lead,
+    conversations_moved: i32,
+    /// The survivor's fields that were blank and have the other's values since.
+    filled: Vec<String>,
+    created_at: Timestamp,
+    undone_at: Option<Timestamp>,
+}
+
+/// Nothing is merged when the idempotency key is taken. A refusal by the gate frees the key again. What the gate
+/// changes, this statement does not see, so the survivor and its newest message come from the gate.
+const MERGE: &str = concat!(
+    "with taken as (
+        insert into idempotency_keys (route, key, request_hash, resource_id)
+        select 'merge-lead', $2, $3, $1 where $2::text is not null
+        on conflict do nothing returning 1
+    ), allowed as materialized (
+        select $1::uuid as id where $2::text is null or exists (select from taken)
+    ), merged as materialized (
+        select merge.* from allowed cross join lateral scope.merge_leads(allowed.id, $4, $5, $6) merge
+    )
+    select (entry).id as merge_id, (entry).merged_id, (entry).filled, (entry).created_at as merged_at, (entry).undone_at,
+           cardinality((entry).conversation_ids) as conversations_moved, lead.*
+      from merged cross join (",
+    leads::select_lead!("(select (survivor).* from merged)", "(select (last_message).* from merged)"),
+    ") lead"
+);
+
+const REPLAY: &str = concat!(
+    "select k.request_hash = $2 and m.survivor_id = $3 as same_request, m.id as merge_id, m.merged_id, m.filled,
+            m.created_at as merged_at, m.undone_at, cardinality(m.conversation_ids) as conversations_moved, lead.*
+       from idempotency_keys k join merges m on m.id = k.resource_id join (",
+    leads::select_lead!("leads"),
+    " where l.deleted_at is null) lead on lead.id = m.survivor_id where k.route = 'merge-lead' and k.key = $1"
+);
+
+/// 201 with the merge and the survivor's ETag; the same again for the same `Idempotency-Key` and request. 404 when one
+/// of the leads is not there; 409 when one is merged already; 412 when `If-Match` names another version of the
+/// survivor.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsEdit]).await?;
+    let survivor = ctx.path_id("id")?;
+    ctx.no_query()?;
+    let Other { lead_id: Id(other) } = ctx.json()?;
+    if other == survivor {
+        return Err(ApiError::invalid(vec![FieldError::new("lead_id", "invalid", "must be another lead")]));
+    }
+    let repeat = ctx.idempotency()?;
+
+    let merge = Uuid::now_v7();
+    let mut rows = scope
+        .query(MERGE, &[&merge, &repeat.key, &repeat.request_hash, &survivor, &other, &ctx.if_match()])
+        .await?;
+    if rows.is_empty() {
+        rows = scope.query(REPLAY, &[&repeat.key, &repeat.request_hash, &survivor]).await?;
+        repeat.replayed(&rows)?;
+    }
+    let row = rows.first().ok_or_else(ApiError::not_found)?;
+    let merge = Merge {
+        id: row.try_get("merge_id")?,
+        lead_id: row.try_get("merged_id")?,
+        survivor: Lead::try_from(row)?,
+        conversations_moved: row.try_get("conversations_moved")?,
+        filled: row.try_get("filled")?,
+        created_at: row.try_get("merged_at")?,
+        undone_at: row.try_get("undone_at")?,
+    };
+    Ok(Answer::created(format!("/api/v1/leads/{survivor}"), &merge)?.etag(merge.survivor.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .path_id()
+        .json::<Other>()
+        .idempotency()
+        .if_match()
+        .conflict(&["lead_merged"])
+        .created::<Merge>()
+        .etag()
+}

@@ -1,0 +1,95 @@
+//! `PATCH /api/v1/leads/{id}`: changes a lead by JSON Merge Patch (RFC 7396).
+use leads::{Attribution, Consent, Email, Lead, Phone, Source, Status};
+use shared::fields::{Id, Invalid, Patch, Text, not_null};
+use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route, merge_patch};
+use uuid::Uuid;
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route {
+    name: "patch-lead",
+    method: "PATCH",
+    path: "/api/v1/leads/{id}",
+    login: Login::Writer,
+    constraints: &[leads::CONSTRAINTS],
+    ..Route::DEFAULT
+};
+
+merge_patch! {
+    /// What is absent stays, null clears. A lead always has a source and a status.
+    struct LeadPatch {
+        #[deserr(try_from(Patch<Source>) = not_null -> Invalid)]
+        #[schemars(with = "Source")]
+        source: Source,
+        #[deserr(try_from(Patch<Status>) = not_null -> Invalid)]
+        #[schemars(with = "Status")]
+        status: Status,
+        lost_reason: Text<500>,
+        first_name: Text<100>,
+        last_name: Text<100>,
+        email: Email,
+        #[serde(flatten, serialize_with = "Phone::patch_columns")]
+        #[schemars(!flatten)]
+        phone: Phone,
+        company: Text<200>,
+        message: Text<10_000>,
+        vehicle_id: Id,
+        vehicle_of_interest: Text<200>,
+        assigned_to: Id,
+        attribution: Attribution,
+        consent: Consent,
+    }
+}
+
+/// One row when the lead is there; it has the changed lead unless `If-Match` held it back.
+/// jsonb_populate_record is the merge: it starts from the row and takes over the fields that the patch has.
+/// A lead that leaves `lost` loses its reason with it.
+const SQL: &str = concat!(
+    "with changed as (
+        update leads
+           set (source, status, lost_reason, first_name, last_name, email, phone, phone_e164, company, message,
+                vehicle_id, vehicle_of_interest, assigned_to, attribution, consent) = (
+                select p.source, p.status,
+                       case when p.status <> 'lost' and not $2 ? 'lost_reason' then null else p.lost_reason end,
+                       p.first_name, p.last_name, p.email, p.phone, p.phone_e164, p.company, p.message,
+                       p.vehicle_id, p.vehicle_of_interest, p.assigned_to,
+                       case when $2->'attribution' = 'null' then '{}'
+                            else jsonb_strip_nulls(leads.attribution || coalesce($2->'attribution', '{}')) end,
+                       case when $2->'consent' = 'null' then '{}'
+                            else jsonb_strip_nulls(leads.consent || coalesce($2->'consent', '{}')) end
+                  from jsonb_populate_record(leads, $2) p)
+         where id = $1 and deleted_at is null and ($3::int[] is null or version = any ($3))
+        returning *
+    )
+    select lead.* from (select from leads where id = $1 and deleted_at is null) there left join (",
+    leads::select_lead!("changed"),
+    ") lead on true"
+);
+
+/// 200 with the lead; 404 when it is not there or not the caller's to see; 409 for an illegal change of
+/// status; 412 when `If-Match` names another version. A sales rep may change the leads assigned to them.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?.prepared();
+    let id = ctx.path_id("id")?;
+    ctx.no_query()?;
+    let patch: LeadPatch = ctx.json()?;
+
+    let patch = serde_json::to_value(patch).map_err(ApiError::internal)?;
+    let rows = scope.query(SQL, &[&id, &patch, &ctx.if_match()]).await?;
+    let row = rows.first().ok_or_else(ApiError::not_found)?;
+    if row.try_get::<_, Option<Uuid>>("id")?.is_none() {
+        return Err(ApiError::precondition_failed());
+    }
+    let lead = Lead::try_from(row)?;
+    Ok(Answer::ok(&lead)?.etag(lead.version))
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::LeadsEdit, Permission::LeadsViewAssigned])
+        .path_id()
+        .json::<LeadPatch>()
+        .if_match()
+        .conflict(&["illegal_transition"])
+        .ok::<Lead>()
+        .etag()
+}

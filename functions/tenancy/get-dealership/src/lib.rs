@@ -1,0 +1,24 @@
+//! `GET /api/v1/dealership`: the caller's dealership and the settings of its form.
+use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
+use tenancy::Dealership;
+
+/// Where it is and whom it answers.
+pub const ROUTE: Route = Route { name: "get-dealership", path: "/api/v1/dealership", ..Route::DEFAULT };
+
+const SQL: &str = concat!(
+    "with mapping as (select version, fields from form_mappings order by version desc limit 1) ",
+    tenancy::select_dealership!("dealerships")
+);
+
+/// The dealership.
+pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
+    let scope = ctx.member(&[Permission::SettingsManage]).await?.prepared();
+    ctx.no_query()?;
+    let rows = scope.query(SQL, &[]).await?;
+    Answer::ok(&Dealership::try_from(rows.first().ok_or_else(ApiError::not_found)?)?)
+}
+
+/// What it reads and answers, for the API's document.
+pub fn operation() -> Operation {
+    Operation::member(&ROUTE, &[Permission::SettingsManage]).ok::<Dealership>()
+}

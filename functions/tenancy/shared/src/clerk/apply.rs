@@ -1,0 +1,207 @@
+//! The SQL of each change. The statements of one change see each other's work and are committed together, under the
+//! locks that the caller took in a statement before them: `scope.lock_clerk_id` of [`Change::organization_id`], then of
+//! [`Change::user_id`].
+//!
+//! Three rules make the order of arrival irrelevant: a tombstone always wins; of two assertions about the same thing
+//! the one with the newer timestamp wins; and a removal touches the membership that it names and no other.
+use super::event::{Change, Membership, Organization, User};
+use shared::db::{Param, Statement};
+
+const TOMBSTONE: &str = "
+    insert into clerk_tombstones (clerk_id, deleted_at) values ($1, to_timestamp($2 / 1000.0))
+    on conflict do nothing";
+
+/// From what is about itself ($4 is as of when, $5 is 0), or from a membership's copy ($4 is 0), which never replaces
+/// what that said; a copy without a name says nothing. A deleted dealership is filled in, too, and stays deleted; a
+/// purged one stays away.
+const PUT_DEALERSHIP: &str = "
+    insert into dealerships as d (clerk_org_id, name, slug, clerk_version, embedded_version)
+    select $1, coalesce($2, $1), $3, $4, case when $2 is null then 0 else $5 end
+     where not exists (select from clerk_tombstones where clerk_id = $1)
+        or exists (select from dealerships where clerk_org_id = $1)
+    on conflict on constraint dealerships_clerk_org_id_key do update
+       set name = coalesce($2, d.name), slug = excluded.slug, clerk_version = excluded.clerk_version,
+           embedded_version = excluded.embedded_version, updated_at = now()
+     where (d.clerk_version, d.embedded_version) < (excluded.clerk_version, excluded.embedded_version)";
+
+/// Reads and writes stop at once. The grace period starts when we hear of it. Before its tombstone: once that is
+/// there and the row is not, the row has been purged.
+const DELETE_DEALERSHIP: &str = "
+    insert into dealerships as d (clerk_org_id, name, deleted_at)
+    select $1, $1, now() where not exists (select from clerk_tombstones where clerk_id = $1)
+        or exists (select from dealerships where clerk_org_id = $1)
+    on conflict on constraint dealerships_clerk_org_id_key do update
+       set deleted_at = coalesce(d.deleted_at, excluded.deleted_at), updated_at = now()";
+
+/// As for a dealership; a membership's copy knows no e-mail address, and one without a name says nothing. Nothing is
+/// filled in for the deleted.
+const PUT_USER: &str = "
+    insert into users as u (clerk_user_id, email, first_name, last_name, clerk_version, embedded_version)
+    values ($1, $2, $3, $4, $5, case when coalesce($3, $4) is null then 0 else $6 end)
+    on conflict on constraint users_clerk_user_id_key do update
+       set email = case when $5 = 0 then u.email else excluded.email end,
+           first_name = excluded.first_name, last_name = excluded.last_name,
+           clerk_version = excluded.clerk_version, embedded_version = excluded.embedded_version, updated_at = now()
+     where u.deleted_at is null
+       and (u.clerk_version, u.embedded_version) < (excluded.clerk_version, excluded.embedded_version)";
+
+/// The row stays, without a name: what the person wrote still has an author.
+const DELETE_USER: &str = "
+    insert into users as u (clerk_user_id, clerk_version, deleted_at) values ($1, $2, to_timestamp($2 / 1000.0))
+    on conflict on constraint users_clerk_user_id_key do update
+       set email = null, first_name = null, last_name = null, clerk_version = excluded.clerk_version,
+           deleted_at = coalesce(u.deleted_at, excluded.deleted_at), updated_at = now()";
+
+const LEAVE_EVERYWHERE: &str = "
+    update memberships set removed_at = greatest(removed_at, to_timestamp($2 / 1000.0))
+     where user_id = (select id from users where clerk_user_id = $1)";
+
+/// What earlier and late messages tell of a deleted person.
+const FORGET: &str = "
+    update webhook_inbox set payload = null
+     where clerk_user_id = $1 and payload is not null
+       and exists (select from clerk_tombstones where clerk_id = $1)";
+
+/// A membership that was removed is over, and so is one whose row has been told of something newer. A person who
+/// joins again has a new membership; a removed row comes to life with it, unless another removal is newer. The
+/// deleted join nothing.
+const PUT_MEMBERSHIP: &str = "
+    insert into memberships as m (dealership_id, user_id, clerk_membership_id, clerk_version, removed_at,
+                                  role, role_is_presumed, role_at)
+    select d.id, u.id, $3, $5, u.deleted_at, coalesce($4, 'sales_rep'), $4 is null, to_timestamp($5 / 1000.0)
+      from dealerships d, users u
+     where d.clerk_org_id = $1 and u.clerk_user_id = $2
+       and not exists (select from clerk_tombstones where clerk_id = $3)
+    on conflict on constraint memberships_pkey do update
+       set clerk_membership_id = excluded.clerk_membership_id, clerk_version = excluded.clerk_version,
+           removed_at = excluded.removed_at,
+           role = case when m.role_at > excluded.role_at then m.role else excluded.role end,
+           role_is_presumed = case when m.role_at > excluded.role_at then m.role_is_presumed
+                                   else excluded.role_is_presumed end,
+           role_at = greatest(m.role_at, excluded.role_at)
+     where m.clerk_version < excluded.clerk_version
+       and (m.removed_at is null or m.left_version < excluded.clerk_version)";
+
+/// Where there was no row: so that no token from before the removal makes one.
+const LEAVE_BEFORE_JOINING: &str = "
+    insert into memberships (dealership_id, user_id, clerk_membership_id, clerk_version, removed_at,
+                             role, role_is_presumed, role_at)
+    select d.id, u.id, $3, $5, to_timestamp($5 / 1000.0), coalesce($4, 'sales_rep'), $4 is null,
+           to_timestamp($5 / 1000.0)
+      from dealerships d, users u where d.clerk_org_id = $1 and u.clerk_user_id = $2
+    on conflict do nothing";
+
+/// The membership of this id, or one that no event has named yet and no later token has vouched for.
+const LEAVE: &str = "
+    update memberships m
+       set removed_at = to_timestamp(greatest($5, m.left_version) / 1000.0), clerk_membership_id = $3,
+           clerk_version = case when m.clerk_membership_id is null then greatest($5, m.clerk_version)
+                                else m.clerk_version end,
+           role = case when m.role_at > to_timestamp($5 / 1000.0) then m.role else coalesce($4, 'sales_rep') end,
+           role_is_presumed = case when m.role_at > to_timestamp($5 / 1000.0) then m.role_is_presumed
+                                   else $4 is null end,
+           role_at = greatest(m.role_at, to_timestamp($5 / 1000.0))
+      from dealerships d, users u
+     where d.clerk_org_id = $1 and u.clerk_user_id = $2 and m.dealership_id = d.id and m.user_id = u.id
+       and m.removed_at is null
+       and (m.clerk_membership_id = $3
+            or m.clerk_membership_id is null
+               and coalesce(m.confirmed_at <= to_timestamp($5 / 1000.0), true))";
+
+/// Another membership than the row's ended: a living row is left alone, and nothing older revives a removed one.
+const LEFT_ANOTHER: &str = "
+    update memberships m
+       set left_version = greatest(m.left_version, $4),
+           removed_at = case when m.removed_at is not null
+                             then greatest(m.removed_at, to_timestamp($4 / 1000.0)) end
+      from dealerships d, users u
+     where d.clerk_org_id = $1 and u.clerk_user_id = $2 and m.dealership_id = d.id and m.user_id = u.id
+       and m.clerk_membership_id is distinct from $3";
+
+const JOINED: &str = "
+    update memberships m set joined_version = $3
+      from dealerships d, users u
+     where d.clerk_org_id = $1 and u.clerk_user_id = $2 and m.dealership_id = d.id and m.user_id = u.id
+       and (m.joined_version is null or m.joined_version > $3)";
+
+/// The first member is the one whose membership Clerk made first, by its own created_at: every event of a membership
+/// has it, so it does not depend on which event comes first. (organization.created_by is not always there, and need
+/// not be a member.)
+const PRESUME_ROLES: &str = "
+    update memberships m set role = presumed.role
+      from (select m.dealership_id, m.user_id,
+                   case when row_number() over (order by m.joined_version, u.clerk_user_id) = 1
+                        then 'admin' else 'sales_rep' end as role
+              from memberships m join users u on u.id = m.user_id
+             where m.dealership_id = (select id from dealerships where clerk_org_id = $1)
+               and m.joined_version is not null) presumed
+     where (m.dealership_id, m.user_id) = (presumed.dealership_id, presumed.user_id)
+       and m.role_is_presumed and m.role <> presumed.role";
+
+impl Change {
+    /// What makes the database follow.
+    #[must_use]
+    pub fn statements(&self) -> Vec<Statement<'_>> {
+        match self {
+            Change::PutOrganization { organization, at } => vec![put_dealership(organization, at, &0)],
+            Change::DeleteOrganization { id, at } => {
+                vec![(DELETE_DEALERSHIP, vec![id]), (TOMBSTONE, vec![id, at])]
+            }
+            Change::PutUser { user, at } => vec![put_user(user, at, &0), (FORGET, vec![&user.id])],
+            Change::DeleteUser { id, at } => vec![
+                (DELETE_USER, vec![id, at]),
+                (TOMBSTONE, vec![id, at]),
+                (LEAVE_EVERYWHERE, vec![id, at]),
+                (FORGET, vec![id]),
+            ],
+            Change::PutMembership { membership, at } => {
+                in_dealership(membership, at, vec![(PUT_MEMBERSHIP, named(membership, at))])
+            }
+            Change::DeleteMembership { membership, at } => {
+                let Membership { id, organization, user, .. } = membership;
+                if id.is_none() {
+                    return vec![(LEAVE, named(membership, at)), (PRESUME_ROLES, vec![&organization.id])];
+                }
+                let leave: Vec<Statement<'_>> = vec![
+                    (TOMBSTONE, vec![id, at]),
+                    (LEAVE_BEFORE_JOINING, named(membership, at)),
+                    (LEAVE, named(membership, at)),
+                    (LEFT_ANOTHER, vec![&organization.id, &user.id, id, at]),
+                ];
+                in_dealership(membership, at, leave)
+            }
+        }
+    }
+}
+
+/// Makes the dealership and the person too, for nothing says that their own events came first.
+fn in_dealership<'a>(
+    membership: &'a Membership,
+    at: &'a i64,
+    then: Vec<Statement<'a>>,
+) -> Vec<Statement<'a>> {
+    let Membership { organization, user, created_at, .. } = membership;
+    let mut all = vec![put_dealership(organization, &0, at), put_user(user, &0, at)];
+    all.extend(then);
+    if let Some(created_at) = created_at {
+        all.push((JOINED, vec![&organization.id, &user.id, created_at]));
+    }
+    all.push((PRESUME_ROLES, vec![&organization.id]));
+    all.push((FORGET, vec![&user.id]));
+    all
+}
+
+fn named<'a>(membership: &'a Membership, at: &'a i64) -> Vec<&'a dyn Param> {
+    let Membership { id, organization, user, role, .. } = membership;
+    vec![&organization.id, &user.id, id, role, at]
+}
+
+fn put_dealership<'a>(organization: &'a Organization, own: &'a i64, embedded: &'a i64) -> Statement<'a> {
+    let Organization { id, name, slug } = organization;
+    (PUT_DEALERSHIP, vec![id, name, slug, own, embedded])
+}
+
+fn put_user<'a>(user: &'a User, own: &'a i64, embedded: &'a i64) -> Statement<'a> {
+    let User { id, email, first_name, last_name } = user;
+    (PUT_USER, vec![id, email, first_name, last_name, own, embedded])
+}
