@@ -130,7 +130,7 @@ impl App {
             trace_id: trace_id(trace),
             is_cold: self.is_cold.swap(false, Ordering::Relaxed),
             started: Instant::now(),
-            visit: Arc::default(),
+            stats: Arc::default(),
         }
     }
 
@@ -140,7 +140,7 @@ impl App {
             verifier: self.verifier.as_ref(),
             database: &self.database,
             clock: &self.clock,
-            visit: &invocation.visit,
+            stats: &invocation.stats,
         }
     }
 }

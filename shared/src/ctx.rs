@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::auth::{Claims, Organization, Permission, Role, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config::StartupError;
-use crate::db::{Database, Row, Scope, Visit, ping_outside_any_scope};
+use crate::db::{Access, Database, DbStats, Gate, Row, Scope, ping_outside_any_scope};
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FieldErrors, Id, Text};
 
@@ -30,7 +30,7 @@ pub struct Ctx<'a> {
     pub(crate) verifier: Option<&'a Verifier>,
     pub(crate) database: &'a Database,
     pub(crate) clock: &'a Clock,
-    pub(crate) visit: &'a Arc<Visit>,
+    pub(crate) stats: &'a Arc<DbStats>,
 }
 
 impl Ctx<'_> {
@@ -61,12 +61,12 @@ impl Ctx<'_> {
 
     /// The scope of a dealership's public form: it can insert, and see nothing.
     pub fn intake(&self, dealership: Uuid) -> Scope<'_> {
-        Scope::intake(self.database, dealership, self.visit)
+        Scope::new(self.database, Gate::Intake(dealership), Access::Write, self.stats)
     }
 
     /// The scope of Clerk's webhooks. Verify the signature first.
     pub fn provisioning(&self) -> Scope<'_> {
-        Scope::provisioning(self.database, self.visit)
+        Scope::new(self.database, Gate::Provisioning, Access::Write, self.stats)
     }
 
     /// Asks the database for a sign of life, outside any scope: for the health check and nothing else.
@@ -74,7 +74,7 @@ impl Ctx<'_> {
     /// # Errors
     /// 503 when there is none.
     pub async fn ping_database_outside_any_scope(&self) -> Result<(), ApiError> {
-        ping_outside_any_scope(self.database, self.visit).await.map_err(ApiError::from)
+        ping_outside_any_scope(self.database, self.stats).await.map_err(ApiError::from)
     }
 
     /// The current time, by the clock that a test can set.
@@ -265,8 +265,10 @@ impl Ctx<'_> {
     }
 
     fn scope(&self, claims: Claims, organization: Organization, may: impl Fn(Role) -> bool) -> Scope<'_> {
-        let allowed = Role::ALL.into_iter().filter(|role| may(*role)).collect();
-        Scope::member(self.database, claims, organization, allowed, self.is_read(), self.visit)
+        let allowed: Vec<Role> = Role::ALL.into_iter().filter(|role| may(*role)).collect();
+        let gate = Gate::member(claims, organization, &allowed);
+        let access = if self.request.method() == Method::GET { Access::Read } else { Access::Write };
+        Scope::new(self.database, gate, access, self.stats)
     }
 
     /// The verified caller.
@@ -293,10 +295,6 @@ impl Ctx<'_> {
             return Err(ApiError::bad_request("malformed_json", "The body has a NUL character."));
         }
         Ok(json)
-    }
-
-    fn is_read(&self) -> bool {
-        self.request.method() == Method::GET
     }
 
     fn content_type(&self) -> String {

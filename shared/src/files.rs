@@ -63,7 +63,7 @@ impl Files {
             trace_id: trace_id(trace),
             is_cold: IS_COLD.swap(false, Ordering::Relaxed),
             started: Instant::now(),
-            visit: Arc::default(),
+            stats: Arc::default(),
         };
         let file = self.files.iter().find(|file| file.path == request.uri().path());
         let (status, error) = match file {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::app::connect;
 use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
-use crate::db::{Database, Login, Scope, Visit};
+use crate::db::{Access, Database, DbStats, Gate, Login, Scope};
 use crate::error::chain;
 use crate::telemetry::{self, Invocation, trace_id};
 
@@ -96,7 +96,7 @@ pub struct Job {
     clock: Clock,
     database: Database,
     /// One for all runs, which come one after the other.
-    visit: Arc<Visit>,
+    stats: Arc<DbStats>,
     /// Until the first run.
     is_cold: AtomicBool,
 }
@@ -126,7 +126,7 @@ impl Job {
         let settings = Arc::new(settings);
         let database = Database::new(settings.clone(), schedule.login).await?;
         let is_cold = AtomicBool::new(true);
-        Ok(Self { schedule, settings, clock, database, visit: Arc::default(), is_cold })
+        Ok(Self { schedule, settings, clock, database, stats: Arc::default(), is_cold })
     }
 
     /// The settings, for what one function needs alone.
@@ -145,14 +145,14 @@ impl Job {
     /// so each transaction takes a new one.
     #[must_use]
     pub fn provisioning(&self) -> Scope<'_> {
-        Scope::provisioning(&self.database, &self.visit)
+        Scope::new(&self.database, Gate::Provisioning, Access::Write, &self.stats)
     }
 
     /// The scope of what the form of a dealership has received; without a dealership, only of which ones have some
     /// that waits. Its time is short, so each transaction takes a new one.
     #[must_use]
     pub fn parsing(&self, dealership: Option<Uuid>) -> Scope<'_> {
-        Scope::parsing(&self.database, dealership, &self.visit)
+        Scope::new(&self.database, Gate::Parsing(dealership), Access::Write, &self.stats)
     }
 
     /// Takes the scheduler's events until the sandbox ends.
@@ -199,7 +199,7 @@ impl Job {
             trace_id: trace_id(trace),
             is_cold: self.is_cold.swap(false, Ordering::Relaxed),
             started: Instant::now(),
-            visit: Arc::clone(&self.visit),
+            stats: Arc::clone(&self.stats),
         };
         let outcome = match serde_json::from_value(event) {
             Ok(event) => work(event).await.map_err(|error| chain(&error)),

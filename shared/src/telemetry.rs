@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::db::Visit;
+use crate::db::DbStats;
 use crate::error::{ApiError, StatusCode};
 
 /// What CloudWatch makes of a request's line.
@@ -96,7 +96,7 @@ pub(crate) struct Invocation {
     /// Whether it is the first of its sandbox.
     pub(crate) is_cold: bool,
     pub(crate) started: Instant,
-    pub(crate) visit: Arc<Visit>,
+    pub(crate) stats: Arc<DbStats>,
 }
 
 impl Invocation {
@@ -105,7 +105,7 @@ impl Invocation {
     pub(crate) fn answered(&self, status: StatusCode, error: Option<&ApiError>) {
         let Self { name: route, request_id, trace_id, .. } = self;
         let (latency_ms, database_ms, flushes, cold_start) = self.measured();
-        let dealership_id = self.visit.dealership().map(tracing::field::display);
+        let dealership_id = self.stats.dealership().map(tracing::field::display);
         let outcome = error.map_or("ok", ApiError::code);
         let cause = error.and_then(ApiError::cause);
         let failed = u8::from(error.is_some_and(|error| error.status().is_server_error()));
@@ -165,7 +165,7 @@ impl Invocation {
     }
 
     fn measured(&self) -> (f64, f64, u64, u8) {
-        let (flushes, waited) = self.visit.take();
+        let (flushes, waited) = self.stats.take();
         let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
         (ms(self.started.elapsed()), ms(waited), flushes, u8::from(self.is_cold))
     }

@@ -16,6 +16,13 @@ impl<T: Typed + ToSql + Sync> Param for T {
     }
 }
 
+/// Parameters with their types, as the driver takes them.
+pub(super) type Bound<'a> = [(&'a (dyn ToSql + Sync), Type)];
+
+pub(super) fn bind<'a>(params: &[&'a dyn Param]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+    params.iter().map(|param| (*param as &(dyn ToSql + Sync), param.pg_type())).collect()
+}
+
 /// The PostgreSQL type of a Rust type.
 pub trait Typed {
     /// The type its values are bound as.

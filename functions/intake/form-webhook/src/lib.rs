@@ -101,10 +101,10 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     let id = Uuid::now_v7();
     let known = config.mappings.get(&dealership).unwrap_or_default();
     let enquiry = read(&form, &known.mapping)?;
-    let intake = ctx.intake(dealership).prepared();
+    let intake = ctx.intake(dealership).with_fixed_plan();
     // Filed in the same flush, if it is the first of its kind and the mapping is still the one that we know.
-    let (rows, mut filed) = intake
-        .query_both(
+    let [received, mut filed] = intake
+        .pipeline(&[
             (
                 RECEIVE,
                 vec![
@@ -124,9 +124,10 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
                 ],
             ),
             (FILE, vec![&id, &enquiry, &known.version]),
-        )
+        ])
         .await?;
-    let received = rows.first().ok_or_else(ApiError::not_found)?;
+    let received = received?;
+    let received = received.first().ok_or_else(ApiError::not_found)?;
     match received.try_get("outcome")? {
         "flood" => return Err(ApiError::too_many_requests(FLOOD_SECONDS)),
         "key_reused" => return Err(ApiError::idempotency_key_reused()),

@@ -178,12 +178,12 @@ impl Run<'_> {
         enquiry: &Value,
         version: i32,
     ) -> Result<(), DbError> {
-        let (open, rows) = scope.open(PICTURE, &[&id]).await?;
+        let (transaction, rows) = scope.open(PICTURE, &[&id]).await?;
         let before = picture(&rows)?;
         let statements = [(REFILE, vec![&id as _, enquiry as _, &version as _]), (PICTURE, vec![&id as _])];
         let rows = match self.report.dry_run {
-            true => open.roll_back(&statements).await?,
-            false => open.commit(&statements).await?,
+            true => transaction.roll_back(&statements).await?,
+            false => transaction.commit(&statements).await?,
         };
         let after = picture(rows.last().map(Vec::as_slice).unwrap_or_default())?;
         if before != after {

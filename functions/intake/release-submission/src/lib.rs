@@ -36,14 +36,14 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?;
     let id = ctx.path_id("id")?;
     ctx.no_query()?;
-    let (open, rows) = scope.open(RELEASE, &[&id]).await?;
+    let (transaction, rows) = scope.open(RELEASE, &[&id]).await?;
     let row = rows.first().ok_or_else(ApiError::not_found)?;
 
     let mapping: Mapping = fields::read(row.try_get("mapping")?).unwrap_or_default();
     let form = Form::read(row.try_get("content_type")?, row.try_get("body")?).await?;
     let enquiry: Value = serde_json::to_value(Enquiry::read(&form, &mapping)).map_err(ApiError::internal)?;
     let version: i32 = row.try_get("mapping_version")?;
-    let rows = open.commit(&[(FILE, vec![&id, &enquiry, &version]), (RELEASED, vec![&id])]).await?;
+    let rows = transaction.commit(&[(FILE, vec![&id, &enquiry, &version]), (RELEASED, vec![&id])]).await?;
     let row = rows.last().and_then(|rows| rows.first()).ok_or_else(ApiError::not_found)?;
     Answer::ok(&Submission::try_from(row)?)
 }

@@ -90,7 +90,7 @@ const REPLAY: &str = concat!(
 
 /// 201 with the conversation; 404 when the lead is not there or not the caller's to see.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?.prepared();
+    let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?.with_fixed_plan();
     ctx.no_query()?;
     let new: NewConversation = ctx.json()?;
     let repeat = ctx.idempotency()?;

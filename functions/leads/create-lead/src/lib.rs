@@ -84,7 +84,7 @@ const REPLAY: &str = concat!(
 
 /// 201 with the lead; the same again for the same `Idempotency-Key` and body.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::LeadsEdit]).await?.prepared();
+    let scope = ctx.member(&[Permission::LeadsEdit]).await?.with_fixed_plan();
     ctx.no_query()?;
     let new: NewLead = ctx.json()?;
     let repeat = ctx.idempotency()?;

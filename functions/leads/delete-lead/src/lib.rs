@@ -22,7 +22,7 @@ const SQL: &str = "
 
 /// 204; 404 when the lead is not there or not the caller's to see; 412 when `If-Match` names another version.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::LeadsDelete]).await?.prepared();
+    let scope = ctx.member(&[Permission::LeadsDelete]).await?.with_fixed_plan();
     let id = ctx.path_id("id")?;
     ctx.no_query()?;
     let rows = scope.query(SQL, &[&id, &ctx.if_match()]).await?;

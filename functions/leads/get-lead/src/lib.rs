@@ -9,7 +9,8 @@ const SQL: &str = concat!(leads::select_lead!("leads"), " where l.id = $1 and l.
 
 /// The lead, or 404 when it is not there or not the caller's to see.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?.prepared();
+    let scope =
+        ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?.with_fixed_plan();
     let id = ctx.path_id("id")?;
     ctx.no_query()?;
     let rows = scope.query(SQL, &[&id]).await?;

@@ -40,8 +40,8 @@ const CONTENT_TYPES: [&str; 3] = ["text/csv", "application/octet-stream", "appli
 const MAX_ERRORS: usize = 100;
 /// New rows that a preview shows.
 const SAMPLE_ROWS: usize = 5;
-/// Imports of one dealership take turns, so that each sees the leads of the one before.
-const TURN: &str = "import-leads";
+/// The lock under which imports of one dealership take turns, so that each sees the leads of the one before.
+const LOCK: &str = "import-leads";
 
 #[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
@@ -192,7 +192,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         (RowStatus::New, scope.query(PREVIEW, &[&rows, &emails, &phones]).await?)
     } else {
         let params: [&dyn Param; 5] = [&rows, &emails, &phones, &repeat.key, &repeat.request_hash];
-        let found = scope.query_in_turn(TURN, INSERT, &params).await?;
+        let found = scope.locked(LOCK).query(INSERT, &params).await?;
         repeat.replayed(&found)?;
         let first = found.first().ok_or_else(ApiError::not_found)?;
         (if first.try_get("is_repeated")? { RowStatus::Removed } else { RowStatus::Created }, found)

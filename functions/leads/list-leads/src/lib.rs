@@ -177,7 +177,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         Some(whose) if query.total == Total::No => {
             let sql = query.sort.plain_sql(whose == Whose::Own, cursor.is_some());
             let page: &[&dyn Param] = if cursor.is_some() { &[&limit, &at, &id] } else { &[&limit] };
-            scope.prepared().query(sql, page).await?
+            scope.with_fixed_plan().query(sql, page).await?
         }
         _ => {
             let page: [&dyn Param; 4] = [&at, &id, &limit, &(query.total == Total::Yes)];

@@ -68,7 +68,7 @@ const SQL: &str = concat!(
 /// 200 with the lead; 404 when it is not there or not the caller's to see; 409 for an illegal change of
 /// status; 412 when `If-Match` names another version. A sales rep may change the leads assigned to them.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?.prepared();
+    let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?.with_fixed_plan();
     let id = ctx.path_id("id")?;
     ctx.no_query()?;
     let patch: LeadPatch = ctx.json()?;

@@ -82,7 +82,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     let raw = outcome.is_malformed().then(|| String::from_utf8_lossy(body).replace('\0', "\u{fffd}"));
     let change = outcome.change();
     let scope = ctx.provisioning();
-    let (open, first_time) = scope
+    let (transaction, first_time) = scope
         .open(
             RECORD,
             &[
@@ -98,10 +98,10 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
         )
         .await?;
     if first_time.is_empty() {
-        open.commit(&[]).await?;
+        transaction.commit(&[]).await?;
         return Answer::ok(&Received { status: "duplicate" });
     }
-    open.commit(&change.map(Change::statements).unwrap_or_default()).await?;
+    transaction.commit(&change.map(Change::statements).unwrap_or_default()).await?;
     if outcome.is_malformed() {
         return Ok(
             Answer::ok(&Received { status: "malformed" })?.header(DELIVERY, "abort-message".to_owned())

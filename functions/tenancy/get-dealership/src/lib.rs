@@ -12,7 +12,7 @@ const SQL: &str = concat!(
 
 /// The dealership.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.member(&[Permission::SettingsManage]).await?.prepared();
+    let scope = ctx.member(&[Permission::SettingsManage]).await?.with_fixed_plan();
     ctx.no_query()?;
     let rows = scope.query(SQL, &[]).await?;
     Answer::ok(&Dealership::try_from(rows.first().ok_or_else(ApiError::not_found)?)?)

@@ -51,7 +51,7 @@ struct Dealership {
 
 /// The caller, for any member.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
-    let scope = ctx.any_member().await?.prepared();
+    let scope = ctx.any_member().await?.with_fixed_plan();
     ctx.no_query()?;
     let rows = scope.query(SQL, &[]).await?;
     let row = rows.first().ok_or_else(ApiError::not_found)?;

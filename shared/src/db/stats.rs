@@ -1,25 +1,25 @@
-//! What a request wants of the database: whose rows, how many network flushes, how long it waited for them.
+//! Database statistics of one request, for its log line.
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-/// Filled by the scope while it works, and read for the request's line in the log; nobody waits for a lock.
+/// The dealership, the number of flushes and the time waited. The scope writes them without a lock.
 #[derive(Default)]
-pub(crate) struct Visit {
+pub(crate) struct DbStats {
     dealership: OnceLock<Uuid>,
     flushes: AtomicU64,
     waited_us: AtomicU64,
 }
 
-/// A time of waiting, which ends when this is dropped: with the answer, an error or a deadline.
+/// Measures one wait. Dropping it ends the wait, be it by an answer, an error or a deadline.
 pub(super) struct Waiting<'a> {
-    visit: &'a Visit,
+    stats: &'a DbStats,
     since: Instant,
 }
 
-impl Visit {
+impl DbStats {
     /// The dealership, once a statement has entered one.
     pub(crate) fn dealership(&self) -> Option<&Uuid> {
         self.dealership.get()
@@ -29,12 +29,12 @@ impl Visit {
         let _ = self.dealership.set(dealership);
     }
 
-    /// A wait for a connection; opening one has flushes of its own, which are not the statements'.
+    /// Starts a wait for a connection. The flushes that open one are not counted.
     pub(super) fn connect(&self) -> Waiting<'_> {
-        Waiting { visit: self, since: Instant::now() }
+        Waiting { stats: self, since: Instant::now() }
     }
 
-    /// A wait for the answers to statements that leave together.
+    /// Counts one flush and starts the wait for its answers.
     pub(super) fn flush(&self) -> Waiting<'_> {
         self.flushes.fetch_add(1, Relaxed);
         self.connect()
@@ -49,6 +49,6 @@ impl Visit {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let waited = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.visit.waited_us.fetch_add(waited, Relaxed);
+        self.stats.waited_us.fetch_add(waited, Relaxed);
     }
 }
