@@ -2,8 +2,8 @@
 mod passwords;
 
 use refinery::error::Kind;
+use shared::chain::chain;
 use shared::db::{OwnerError, connect_as_owner};
-use shared::error::chain;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 

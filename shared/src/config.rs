@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::error::chain;
+use crate::chain::chain;
 use crate::secrets;
 
 /// What ends the name of a setting whose value is in a secret: `DATABASE_URL_READER_SECRET_ARN` names the

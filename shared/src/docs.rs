@@ -3,11 +3,10 @@
 //! requests are answered, so no function's binary has it.
 use std::collections::BTreeSet;
 
-pub use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-
 use crate::auth::{Permission, Role};
 use crate::error::StatusCode;
 use crate::route::{Caller, Route};
+use crate::schema::{JsonSchema, Schema, SchemaGenerator};
 
 /// How a type says its schema: [`JsonSchema::json_schema`] or, by reference to the components, what `subschema_for` does.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -272,27 +271,4 @@ impl Operation {
         }
         self
     }
-}
-
-/// The schema of a type that reads itself from text, in place of a name of its own.
-#[macro_export]
-macro_rules! inline_schema {
-    ([$($bound:tt)*] $name:ty, { $($schema:tt)* }) => {
-        impl <$($bound)*> $crate::docs::JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> ::std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut $crate::docs::SchemaGenerator) -> $crate::docs::Schema {
-                $crate::docs::json_schema!({ $($schema)* })
-            }
-        }
-    };
-    ($name:ident, { $($schema:tt)* }) => {
-        $crate::inline_schema!([] $name, { $($schema)* });
-    };
 }

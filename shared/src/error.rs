@@ -1,13 +1,13 @@
 //! Errors: one message for the caller, one for the log, and never the same text by accident.
 use std::error::Error;
-use std::fmt::Write;
 
 pub use lambda_http::http::StatusCode;
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::{Body, Response};
-use schemars::JsonSchema;
 use serde::Serialize;
-use tokio_postgres::error::DbError;
+
+use crate::chain::chain;
+use crate::schema::JsonSchema;
 
 /// How long a caller should wait before trying again while a dependency is down, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -242,31 +242,4 @@ impl ApiError {
         }
         response
     }
-}
-
-impl From<tokio_postgres::Error> for ApiError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        crate::db::DbError::from(error).into()
-    }
-}
-
-/// An error and its causes in one line.
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = describe(error);
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {}", describe(error));
-        source = error.source();
-    }
-    text
-}
-
-/// PostgreSQL quotes invalid input in the message (class 22) and in the DETAIL, and a failing row there too where no
-/// row-level security is in force: that is a customer's data, so neither is told.
-fn describe(error: &(dyn Error + 'static)) -> String {
-    let Some(refusal) = error.downcast_ref::<DbError>() else { return error.to_string() };
-    let code = refusal.code().code();
-    let message = if code.starts_with("22") { "invalid input" } else { refusal.message() };
-    format!("SQLSTATE {code}, {message}")
 }

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::docs::{JsonSchema, Schema, SchemaGenerator};
 pub use crate::error::FieldError;
 use crate::inline_schema;
+use crate::schema::{JsonSchema, Schema, SchemaGenerator};
 
 /// The invalid fields met so far.
 #[derive(Debug, Default)]
@@ -304,13 +304,13 @@ macro_rules! text_enum {
             }
         }
 
-        impl $crate::docs::JsonSchema for $name {
+        impl $crate::schema::JsonSchema for $name {
             fn schema_name() -> ::std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
 
-            fn json_schema(_: &mut $crate::docs::SchemaGenerator) -> $crate::docs::Schema {
-                $crate::docs::json_schema!({ "type": "string", "enum": Self::NAMES })
+            fn json_schema(_: &mut $crate::schema::SchemaGenerator) -> $crate::schema::Schema {
+                $crate::schema::json_schema!({ "type": "string", "enum": Self::NAMES })
             }
         }
 

@@ -13,10 +13,10 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::app::connect;
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
 use crate::db::{Access, Database, DbStats, Gate, Login, Scope};
-use crate::error::chain;
 use crate::telemetry::{self, Invocation, trace_id};
 
 /// One scheduled function.

@@ -15,6 +15,8 @@
 //! | [`files`] | what answers with files that were built into it |
 //! | [`page`] | keyset pages and their cursors |
 //! | [`outbound`] | requests to others |
+//! | [`schema`] | the JSON schemas of types |
+//! | [`chain`] | an error and its causes in one line |
 //! | [`config`] | settings and secrets |
 //! | [`telemetry`] | the log and the metrics in it |
 //! | [`clock`] | the time |
@@ -24,6 +26,7 @@ extern crate self as shared;
 pub mod answer;
 pub mod app;
 pub mod auth;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod ctx;
@@ -38,6 +41,7 @@ pub mod job;
 pub mod outbound;
 pub mod page;
 pub mod route;
+pub mod schema;
 mod secrets;
 pub mod telemetry;
 

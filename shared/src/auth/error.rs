@@ -3,8 +3,6 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::fetch::KeysError;
-
 /// Why a request has no verified caller.
 #[derive(Debug, Error)]
 pub enum TokenError {
@@ -83,6 +81,42 @@ impl Rejection {
             Self::Issuer | Self::Subject | Self::Session | Self::Status | Self::Organization => {
                 "token-verification-failed"
             }
+        }
+    }
+}
+
+/// Why the issuer's keys could not be had.
+#[derive(Debug, Error)]
+pub enum KeysError {
+    /// The issuer could not be reached, or did not answer in time.
+    #[error("the request for the keys failed")]
+    Request(#[from] reqwest::Error),
+    /// An answer other than 200; redirects are not followed.
+    #[error("the request for the keys was answered with status {0}")]
+    Status(u16),
+    /// The answer is larger than any key set.
+    #[error("the key set is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The answer is not a key set.
+    #[error("the key set is not valid")]
+    Invalid(#[from] serde_json::Error),
+    /// The key set has no RSA signing key.
+    #[error("the key set has no RSA signing key")]
+    Empty,
+    /// No request has come to its end yet.
+    #[error("the keys have not been loaded")]
+    NotLoaded,
+}
+
+impl KeysError {
+    /// A stable code for logs and metrics, the one that Clerk's own back-end SDK uses for the reason.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Request(_) | Self::Status(_) => "jwk-remote-failed-to-load",
+            Self::TooLarge(_) | Self::Invalid(_) => "jwk-remote-invalid",
+            Self::Empty => "jwk-remote-missing",
+            Self::NotLoaded => "jwk-failed-to-resolve",
         }
     }
 }

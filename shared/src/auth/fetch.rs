@@ -8,9 +8,8 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, KeyOperations, P
 use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
-use thiserror::Error;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, KeysError};
 use crate::outbound;
 
 /// The whole request, from the name look-up to the last byte.
@@ -21,42 +20,6 @@ const MAX_JWKS_BYTES: usize = 64 * 1024;
 
 /// Keys by their `kid`.
 pub(super) type Keys = HashMap<String, Arc<DecodingKey>>;
-
-/// Why the issuer's keys could not be had.
-#[derive(Debug, Error)]
-pub enum KeysError {
-    /// The issuer could not be reached, or did not answer in time.
-    #[error("the request for the keys failed")]
-    Request(#[from] reqwest::Error),
-    /// An answer other than 200; redirects are not followed.
-    #[error("the request for the keys was answered with status {0}")]
-    Status(u16),
-    /// The answer is larger than any key set.
-    #[error("the key set is larger than {MAX_JWKS_BYTES} bytes")]
-    TooLarge,
-    /// The answer is not a key set.
-    #[error("the key set is not valid")]
-    Invalid(#[from] serde_json::Error),
-    /// The key set has no RSA signing key.
-    #[error("the key set has no RSA signing key")]
-    Empty,
-    /// No request has come to its end yet.
-    #[error("the keys have not been loaded")]
-    NotLoaded,
-}
-
-impl KeysError {
-    /// A stable code for logs and metrics, the one that Clerk's own back-end SDK uses for the reason.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Request(_) | Self::Status(_) => "jwk-remote-failed-to-load",
-            Self::TooLarge | Self::Invalid(_) => "jwk-remote-invalid",
-            Self::Empty => "jwk-remote-missing",
-            Self::NotLoaded => "jwk-failed-to-resolve",
-        }
-    }
-}
 
 /// Where the keys are, and the client to get them with.
 pub(super) struct Endpoint {
@@ -84,7 +47,8 @@ impl Endpoint {
         if response.status() != StatusCode::OK {
             return Err(KeysError::Status(response.status().as_u16()));
         }
-        let body = outbound::body(response, MAX_JWKS_BYTES).await?.ok_or(KeysError::TooLarge)?;
+        let body =
+            outbound::body(response, MAX_JWKS_BYTES).await?.ok_or(KeysError::TooLarge(MAX_JWKS_BYTES))?;
         let KeySet { keys } = serde_json::from_slice(&body)?;
         let keys: Keys = keys.into_iter().filter_map(signing_key).collect();
         if keys.is_empty() { Err(KeysError::Empty) } else { Ok(keys) }

@@ -2,14 +2,14 @@
 //!
 //! Forged tokens can name any key, so what they can cause is bounded: one request per cool-down in the whole
 //! process, shared by everybody who waits for it. An outage is survived on the last good keys for a while.
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::DecodingKey;
 
-use super::error::{ConfigError, Rejection, TokenError};
-use super::fetch::{Endpoint, Keys, KeysError};
+use super::error::{ConfigError, KeysError, Rejection, TokenError};
+use super::fetch::{Endpoint, Keys};
+use crate::chain::chain;
 use crate::clock::Clock;
 
 /// How long keys are used without asking again. Clerk's SDKs take from 5 minutes to 1 hour.
@@ -72,7 +72,7 @@ impl Jwks {
         }
         let result = self.endpoint.fetch().await;
         if let Err(error) = &result {
-            tracing::warn!(code = error.code(), error = causes(error), "Clerk's keys could not be loaded");
+            tracing::warn!(code = error.code(), error = chain(error), "Clerk's keys could not be loaded");
         }
         self.state().end_refresh(result, self.clock.now());
     }
@@ -130,15 +130,4 @@ fn within(then: Option<Timestamp>, limit: SignedDuration, now: Timestamp) -> boo
         let age = now.duration_since(then);
         !age.is_negative() && age < limit
     })
-}
-
-/// An error and what caused it, on one line.
-fn causes(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line = format!("{line}: {cause}");
-        next = cause.source();
-    }
-    line
 }

@@ -22,8 +22,7 @@ mod token;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-pub use error::{ConfigError, Rejection, TokenError};
-pub use fetch::KeysError;
+pub use error::{ConfigError, KeysError, Rejection, TokenError};
 pub use permissions::{Permission, Role};
 
 use crate::clock::Clock;

@@ -2,7 +2,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::docs::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use crate::schema::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::text_enum;
 
 /// A caller's role in the dealership, lowest first: a greater role has the greater rank.

@@ -6,7 +6,8 @@ use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
 use super::connect::BYPASSES;
-use crate::error::{ApiError, chain};
+use crate::chain::chain;
+use crate::error::ApiError;
 
 /// A failed statement, by what the caller can do about it.
 #[derive(Debug, Error)]
@@ -100,5 +101,11 @@ impl From<DbError> for ApiError {
             }
             _ => Self::internal(error),
         }
+    }
+}
+
+impl From<tokio_postgres::Error> for ApiError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        DbError::from(error).into()
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::form::{Form, path};
 use leads::{Attribution, Consent, Email, LeadField, Phone, lead_field, split_full_name};
-use shared::docs::{Schema, SchemaGenerator, json_schema};
 use shared::fields::{FieldErrors, Invalid};
+use shared::schema::{Schema, SchemaGenerator, json_schema};
 
 /// Characters, as the columns of `leads` have them.
 const MAX_NAME_CHARS: usize = 100;

@@ -6,9 +6,9 @@ use phonenumber::{Mode, country};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use shared::docs::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use shared::fields::{Invalid, Patch};
 use shared::inline_schema;
+use shared::schema::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// The country of a number typed without its code.
 const DEFAULT_COUNTRY: country::Id = country::NO;

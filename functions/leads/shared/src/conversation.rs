@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use shared::db::Row;
-use shared::docs::{Schema, SchemaGenerator, json_schema};
+use shared::schema::{Schema, SchemaGenerator, json_schema};
 use shared::text_enum;
 
 text_enum! {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::conversation::kept_channel;
 use super::{AuthorKind, Direction};
 use shared::db::{Columns, Row};
-use shared::docs::{Schema, SchemaGenerator};
 use shared::fields::Text;
+use shared::schema::{Schema, SchemaGenerator};
 use shared::{merge_patch, text_enum};
 
 /// Characters of an attribution value.
