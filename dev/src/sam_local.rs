@@ -306,9 +306,6 @@ impl Bench {
     fn event(&self, function: &str) -> Result<Value> {
         let text = fs::read_to_string(crate::event_file(function))?;
         let mut event: Value = serde_json::from_str(&text.replace("TOKEN", &self.token))?;
-        if let Some(id) = invocation(function).and_then(|invocation| invocation.id) {
-            event["pathParameters"]["id"] = id.to_string().into();
-        }
         if function == "clerk-webhook" {
             let (id, timestamp) = ("msg_sam_local", Timestamp::now().as_second().to_string());
             let body = event["body"].as_str().unwrap_or_default();

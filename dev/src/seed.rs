@@ -1,4 +1,4 @@
-//! The sample data: two dealerships, four people, twenty leads and what was said.
+//! The sample data: two dealerships, four people, ten leads for each dealership and what was said.
 use anyhow::{Context, Result};
 use tokio_postgres::Client;
 

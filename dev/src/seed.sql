@@ -1,4 +1,5 @@
--- Twenty enquiries and what became of them, at the dealerships and with the people that seed.rs has put in.
+-- Ten leads for each dealership, 1 to 10 for Tesla Oslo and 11 to 20 for VW Bergen, and what became of them.
+-- seed.rs has put in the dealerships and the people.
 -- Ids are fixed and what is there stays as it is, so this can run again; times count back from the first run.
 create or replace function pg_temp.seed_id(kind integer, n integer) returns uuid language sql immutable strict
     return format('019a0000-0000-7000-8000-%s', lpad((kind * 100 + n)::text, 12, '0'))::uuid;
@@ -54,10 +55,10 @@ select pg_temp.seed_id(10, n), pg_temp.seed_dealership(slug), source, status, lo
          '{"utm_source": "newsletter", "utm_medium": "email"}', '18 days'),
     (10, 'tesla-oslo', 'sms', 'lost', 'For dyrt', 'Jørgen', 'Tømmerås', null, '400 00 110', null,
          'hva koster en brukt model s?', null, 'Tesla Model S', null, '{}', '21 days'),
-    (11, 'tesla-oslo', 'adf', 'new', null, 'Øyvind', 'Lægreid', 'oyvind.laegreid@post.example', '400 00 111', null,
-         'Ring meg gjerne etter kl. 16.', 1, 'Tesla Model Y', null, '{}', '5 hours'),
-    (12, 'tesla-oslo', 'api', 'contacted', null, 'Anne Grete', 'Myhre', 'innkjop@nordlyslast.example', '400 00 112', 'Nordlys Last AS',
-         'Trenger firmabil med hengerfeste.', null, 'Tesla Model Y', null, '{}', '2 days'),
+    (11, 'vw-bergen', 'adf', 'new', null, 'Øyvind', 'Lægreid', 'oyvind.laegreid@post.example', '400 00 111', null,
+         'Ring meg gjerne etter kl. 16.', 5, 'VW ID.4', null, '{}', '5 hours'),
+    (12, 'vw-bergen', 'api', 'won', null, 'Anne Grete', 'Myhre', 'innkjop@nordlyslast.example', '400 00 112', 'Nordlys Last AS',
+         'Trenger firmabil med hengerfeste.', null, 'VW ID. Buzz Cargo', 'ola', '{}', '7 days'),
     (13, 'vw-bergen', 'website', 'new', null, 'Kåre', 'Bønes', 'kare.bones@post.example', '400 00 113', null,
          'Kan jeg få se ID. Buzz i helgen?', 6, 'VW ID. Buzz', null,
          '{"utm_source": "google", "utm_medium": "organic", "landing_page": "https://www.vwbergen.example/id-buzz"}', '40 minutes'),
@@ -100,24 +101,24 @@ select pg_temp.seed_id(40, n), lead.dealership_id, lead.id, direction, channel, 
     (11, 4,  'outbound', 'phone',    'human',    'ola',  false, 'Gikk gjennom pris og leveringstid.', '{"seconds": 540}', '5 hours'),
     (12, 5,  'inbound',  'email',    'customer', null,   false, 'Vi skal bytte ut fem biler og trenger et samlet tilbud.', '{"subject": "Flåtetilbud"}', '0 minutes'),
     (13, 5,  'outbound', 'email',    'human',    'ola',  false, 'Hei Marte, tilbudet ligger vedlagt. Skal vi ta en prat i morgen?', '{"attachments": ["tilbud-fjordtaxi.pdf"]}', '3 hours'),
-    (14, 5,  'inbound',  'email',    'customer', null,   false, 'Ser bra ut, vi tar det opp i styret på torsdag.', '{}', '1 day'),
-    (15, 6,  'inbound',  'email',    'customer', null,   false, 'Er Model S Plaid fortsatt til salgs?', '{}', '0 minutes'),
-    (16, 6,  'outbound', 'sms',      'human',    'nina', false, 'Hei Sindre, den er reservert for deg til fredag.', '{}', '25 minutes'),
-    (17, 7,  'outbound', 'note',     'human',    'nina', false, 'Var innom og kjøpte demobilen. Levering på mandag.', '{}', '1 hour'),
-    (18, 8,  'inbound',  'phone',    'customer', null,   false, 'Vil gjerne bestille Model Y.', '{"seconds": 205}', '0 minutes'),
-    (19, 8,  'outbound', 'email',    'human',    'ola',  false, 'Kontrakten er klar til signering.', '{"attachments": ["kontrakt.pdf"]}', '1 day'),
-    (20, 9,  'inbound',  'email',    'customer', null,   false, 'Hva er leveringstiden?', '{}', '0 minutes'),
-    (21, 9,  'outbound', 'email',    'human',    'nina', false, 'Akkurat nå omtrent seks uker.', '{}', '1 day 2 hours'),
-    (22, 9,  'inbound',  'email',    'customer', null,   false, 'Takk, men vi har kjøpt en annen bil.', '{}', '3 days'),
-    (23, 12, 'outbound', 'email',    'human',    'kari', false, 'Hei Anne Grete, Model Y kan leveres med hengerfeste.', '{}', '4 hours'),
-    (24, 13, 'inbound',  'email',    'customer', null,   false, 'Kan jeg få se ID. Buzz i helgen?', '{}', '0 minutes'),
-    (25, 14, 'inbound',  'facebook', 'customer', null,   false, 'Hvor lang rekkevidde har ID.4 om vinteren?', '{"page": "VW Bergen"}', '0 minutes'),
-    (26, 14, 'outbound', 'facebook', 'human',    'nina', false, 'Rundt 350 km på en kald dag, med varmepumpe.', '{}', '50 minutes'),
-    (27, 15, 'inbound',  'email',    'customer', null,   false, 'Interessert i Golfen, kan dere sende servicehistorikken?', '{}', '0 minutes'),
-    (28, 15, 'outbound', 'email',    'human',    'nina', false, 'Her er servicehistorikken. Full service hos oss.', '{"attachments": ["service-golf.pdf"]}', '2 hours'),
-    (29, 16, 'inbound',  'email',    'customer', null,   false, 'Tilbud på to varebiler, takk.', '{}', '0 minutes'),
-    (30, 16, 'outbound', 'email',    'human',    'ola',  false, 'Tilbudet ligger vedlagt, med rabatt for to.', '{"attachments": ["tilbud-vestland-vvs.pdf"]}', '6 hours'),
-    (31, 19, 'outbound', 'sms',      'human',    'ola',  false, 'Hei Thorbjørn, GTX-en står klar for prøvekjøring.', '{}', '30 minutes')
+    (14, 6,  'inbound',  'email',    'customer', null,   false, 'Er Model S Plaid fortsatt til salgs?', '{}', '0 minutes'),
+    (15, 6,  'outbound', 'sms',      'human',    'nina', false, 'Hei Sindre, den er reservert for deg til fredag.', '{}', '25 minutes'),
+    (16, 7,  'outbound', 'note',     'human',    'nina', false, 'Var innom og kjøpte demobilen. Levering på mandag.', '{}', '1 hour'),
+    (17, 8,  'outbound', 'email',    'human',    'ola',  false, 'Kontrakten er klar til signering.', '{"attachments": ["kontrakt.pdf"]}', '1 day'),
+    (18, 9,  'inbound',  'email',    'customer', null,   false, 'Hva er leveringstiden?', '{}', '0 minutes'),
+    (19, 9,  'outbound', 'email',    'human',    'nina', false, 'Akkurat nå omtrent seks uker.', '{}', '1 day 2 hours'),
+    (20, 12, 'outbound', 'email',    'human',    'ola',  false, 'Hei Anne Grete, ID. Buzz Cargo kan leveres med hengerfeste.', '{}', '4 hours'),
+    (21, 13, 'inbound',  'email',    'customer', null,   false, 'Kan jeg få se ID. Buzz i helgen?', '{}', '0 minutes'),
+    (22, 14, 'inbound',  'facebook', 'customer', null,   false, 'Hvor lang rekkevidde har ID.4 om vinteren?', '{"page": "VW Bergen"}', '0 minutes'),
+    (23, 14, 'outbound', 'facebook', 'human',    'nina', false, 'Rundt 350 km på en kald dag, med varmepumpe.', '{}', '50 minutes'),
+    (24, 15, 'inbound',  'email',    'customer', null,   false, 'Interessert i Golfen, kan dere sende servicehistorikken?', '{}', '0 minutes'),
+    (25, 15, 'outbound', 'email',    'human',    'nina', false, 'Her er servicehistorikken. Full service hos oss.', '{"attachments": ["service-golf.pdf"]}', '2 hours'),
+    (26, 16, 'inbound',  'email',    'customer', null,   false, 'Tilbud på to varebiler, takk.', '{}', '0 minutes'),
+    (27, 16, 'outbound', 'email',    'human',    'ola',  false, 'Tilbudet ligger vedlagt, med rabatt for to.', '{"attachments": ["tilbud-vestland-vvs.pdf"]}', '6 hours'),
+    (28, 17, 'outbound', 'note',     'human',    'nina', false, 'Banken sa nei til lånet. Vil prøve igjen til våren.', '{}', '2 hours'),
+    (29, 18, 'inbound',  'phone',    'customer', null,   false, 'Ringte om verkstedtime og ny bil.', '{"seconds": 148}', '0 minutes'),
+    (30, 19, 'outbound', 'sms',      'human',    'ola',  false, 'Hei Thorbjørn, GTX-en står klar for prøvekjøring.', '{}', '30 minutes'),
+    (31, 20, 'inbound',  'email',    'customer', null,   false, 'Søsteren min kjøpte hos dere og var fornøyd.', '{}', '0 minutes')
   ) as c (n, lead, direction, channel, author_kind, author, auto_reply, body, metadata, after)
   join leads lead on lead.id = pg_temp.seed_id(10, c.lead)
 on conflict do nothing;

@@ -170,5 +170,11 @@ mod tests {
             let seeded = crate::seed::seed(&mut owner).await.unwrap();
             assert_eq!((seeded.leads, seeded.conversations), (20, 31));
         }
+        let ten_each = "select slug, count(*), min(right(l.id::text, 2)), max(right(l.id::text, 2))
+                          from leads l join dealerships d on d.id = l.dealership_id group by slug order by slug";
+        let rows = owner.query(ten_each, &[]).await.unwrap();
+        let rows: Vec<(&str, i64, &str, &str)> =
+            rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+        assert_eq!(rows, [("tesla-oslo", 10, "01", "10"), ("vw-bergen", 10, "11", "20")]);
     }
 }

@@ -34,10 +34,10 @@ async fn messages(world: &World) -> i64 {
 #[tokio::test]
 async fn a_new_message_is_answered_with_its_place() {
     let world = World::seeded().await;
-    let reply = world.send(about(lead(11), "create-conversation").by(&kari())).await.expect(201);
-    assert_eq!(reply.header("location"), format!("/api/v1/leads/{}/conversations", lead(11)));
+    let reply = world.send(about(lead(10), "create-conversation").by(&kari())).await.expect(201);
+    assert_eq!(reply.header("location"), format!("/api/v1/leads/{}/conversations", lead(10)));
     assert_eq!(messages(&world).await, 32);
-    let list = world.send(event("list-conversations").id(lead(11)).by(&kari())).await.expect(200);
+    let list = world.send(event("list-conversations").id(lead(10)).by(&kari())).await.expect(200);
     assert_eq!(list.json["items"], json!([reply.json]));
     assert_json_snapshot!(reply.json, { ".id" => id(), ".created_at" => time() });
 }
@@ -89,7 +89,7 @@ async fn the_database_knows_every_channel_and_author() {
     for channel in Channel::NAMES {
         for author_kind in AuthorKind::NAMES {
             let direction = if *author_kind == "customer" { "inbound" } else { "outbound" };
-            let body = json!({"lead_id": lead(11), "channel": channel, "author_kind": author_kind,
+            let body = json!({"lead_id": lead(10), "channel": channel, "author_kind": author_kind,
                               "direction": direction, "body": "Hei"});
             let is_customers_note = (*channel, *author_kind) == ("note", "customer");
             world.send(new(body).by(&kari())).await.expect(if is_customers_note { 422 } else { 201 });

@@ -33,7 +33,7 @@ async fn a_deleted_lead_is_gone_from_every_route() {
         assert_eq!(reply.code(), "not_found", "{function}");
     }
     let list = world.send(event("list-leads").by(&kari())).await.expect(200);
-    assert_eq!(list.ids().len(), 11);
+    assert_eq!(list.ids().len(), 9);
     assert!(!list.ids().contains(&lead(3).to_string().as_str()));
 }
 

@@ -40,15 +40,20 @@ async fn a_page_has_each_lead_with_its_conversation_count_and_last_message() {
         ".items[].created_at" => time(),
         ".items[].updated_at" => time(),
         ".items[0].first_ai_response_at" => time(),
+        ".items[2].first_ai_response_at" => time(),
+        ".items[2].first_human_response_at" => time(),
         ".items[].last_message.created_at" => time(),
         ".next_cursor" => "[cursor]",
     });
+    let without = list(&world, &kari(), "sort=created_at&limit=1").await.expect(200).json["items"][0].clone();
+    assert_eq!(without["id"], json!(lead(10)));
+    assert_eq!((&without["conversation_count"], &without["last_message"]), (&json!(0), &Value::Null));
 }
 
 #[tokio::test]
 async fn a_member_sees_the_leads_of_their_dealership_and_no_other() {
     let world = World::seeded().await;
-    for (token, numbers) in [(kari(), 1..=12), (per(), 13..=20)] {
+    for (token, numbers) in [(kari(), 1..=10), (per(), 11..=20)] {
         let mut found = found(&world, event("list-leads").by(&token)).await;
         found.sort_unstable();
         assert_eq!(found, numbers.collect::<Vec<u16>>());
@@ -59,16 +64,16 @@ async fn a_member_sees_the_leads_of_their_dealership_and_no_other() {
 async fn each_filter_finds_what_it_says() {
     let world = World::seeded().await;
     let table: [(&str, &[u16]); 10] = [
-        ("", &[1, 2, 11, 3, 4, 12, 5, 6, 7, 8, 9, 10]),
-        ("status=new", &[1, 2, 11]),
+        ("", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+        ("status=new", &[1, 2]),
         ("status=lost", &[9, 10]),
         ("source=website", &[1, 9]),
         ("source=manual", &[]),
         ("assigned_to=me", &[4, 5, 8]),
-        ("assigned_to=none", &[1, 11, 12, 10]),
+        ("assigned_to=none", &[1, 10]),
         (&format!("assigned_to={}", NINA.id), &[2, 3, 6, 7, 9]),
         (&format!("assigned_to={}", Uuid::now_v7()), &[]),
-        ("status=contacted&source=api&assigned_to=none", &[12]),
+        ("status=lost&source=sms&assigned_to=none", &[10]),
     ];
     for (query, expected) in table {
         assert_eq!(found(&world, event("list-leads").by(&ola()).query(query)).await, expected, "{query}");
@@ -104,11 +109,11 @@ async fn times_bound_what_is_found() {
     let offset: Timestamp = fifth.parse().unwrap();
     let offset = offset.display_with_offset(tz::offset(2)).to_string();
     let table: [(String, &[u16]); 5] = [
-        (format!("created_after={fifth}"), &[1, 2, 11, 3, 4, 12]),
-        (parameter("created_after", &offset), &[1, 2, 11, 3, 4, 12]),
+        (format!("created_after={fifth}"), &[1, 2, 3, 4]),
+        (parameter("created_after", &offset), &[1, 2, 3, 4]),
         (format!("created_before={fifth}"), &[6, 7, 8, 9, 10]),
         (format!("created_after={tenth}&created_before={seventh}"), &[8, 9]),
-        (format!("updated_since={updated}"), &[1, 2, 11, 3, 4, 12, 5]),
+        (format!("updated_since={updated}"), &[1, 2, 3, 4, 5]),
     ];
     for (query, expected) in table {
         assert_eq!(found(&world, event("list-leads").by(&kari()).query(&query)).await, expected, "{query}");
@@ -118,24 +123,24 @@ async fn times_bound_what_is_found() {
 #[tokio::test]
 async fn a_search_finds_the_start_of_a_name_a_company_an_address_or_a_number() {
     let world = World::seeded().await;
-    assert_eq!(found(&world, event("list-leads/search").by(&kari())).await, [12], "nor");
+    assert_eq!(found(&world, event("list-leads/search").by(&kari())).await, [5], "fjo");
     let table: [(&str, &[u16]); 20] = [
         ("åse", &[1]),
         ("ÅSE", &[1]),
         ("Øde", &[3]),
         ("øDE", &[3]),
-        ("Ø", &[11, 3]),
+        ("Å", &[1, 4]),
         ("SÆTHER", &[2]),
         ("bjørn", &[1, 4]),
         ("håkon sæ", &[2]),
-        ("  Anne Grete  ", &[12]),
+        ("  Håkon Sæ  ", &[2]),
         ("fjordtaxi a", &[5]),
-        ("Innkjop@NORD", &[12]),
+        ("Marte@FJORD", &[5]),
         ("marte@", &[5]),
         ("40000103", &[3]),
         ("400 00 10", &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
         ("+47 400 00 103", &[3]),
-        ("004740000111", &[11]),
+        ("004740000110", &[10]),
         ("stad", &[]),
         ("%", &[]),
         ("_se", &[]),
@@ -200,7 +205,7 @@ async fn a_cursor_goes_on_in_its_own_order_only() {
         for other in orders {
             let next = list(&world, &kari(), &format!("sort={other}&cursor={cursor}")).await;
             if other == ours {
-                assert_eq!(next.expect(200).ids().len(), 8, "{ours}");
+                assert_eq!(next.expect(200).ids().len(), 6, "{ours}");
             } else {
                 assert_eq!(next.expect(400).fields(), ["cursor"], "{ours}, {other}");
             }
@@ -223,7 +228,7 @@ async fn there_are_four_orders_newest_first_by_default() {
             (at, item["id"].to_string())
         };
         let items = up["items"].as_array().unwrap();
-        assert_eq!(items.len(), 12);
+        assert_eq!(items.len(), 10);
         assert!(items.is_sorted_by(|a, b| key(a) < key(b)), "{field}");
         let reversed: Vec<&Value> = items.iter().rev().collect();
         assert_eq!(json!(reversed), down["items"], "{field}");
@@ -239,12 +244,12 @@ async fn the_total_is_of_all_pages_and_only_when_asked() {
         let page = list(&world, &kari(), query).await.expect(200);
         assert!(page.json.get("total").is_none(), "{query}");
     }
-    let first = list(&world, &kari(), "status=new&limit=2&total=true").await.expect(200);
-    assert_eq!((first.ids().len(), &first.json["total"]), (2, &json!(3)));
+    let first = list(&world, &kari(), "status=new&limit=1&total=true").await.expect(200);
+    assert_eq!((first.ids().len(), &first.json["total"]), (1, &json!(2)));
     let cursor = first.json["next_cursor"].as_str().unwrap();
-    let query = format!("status=new&limit=2&total=true&cursor={cursor}");
+    let query = format!("status=new&limit=1&total=true&cursor={cursor}");
     let second = list(&world, &kari(), &query).await.expect(200);
-    assert_eq!((second.ids().len(), &second.json["total"]), (1, &json!(3)));
+    assert_eq!((second.ids().len(), &second.json["total"]), (1, &json!(2)));
 
     let none = list(&world, &kari(), "source=manual&total=true").await.expect(200);
     assert_eq!(none.json, json!({"items": [], "next_cursor": null, "total": 0}));
@@ -283,5 +288,5 @@ async fn a_deleted_lead_is_in_no_list_and_no_total() {
         }
     }
     let page = list(&world, &kari(), "status=contacted&total=true").await.expect(200);
-    assert_eq!(page.json["total"], 2);
+    assert_eq!(page.json["total"], 1);
 }

@@ -35,29 +35,29 @@ async fn the_first_human_message_to_the_customer_is_the_first_human_response() {
         let at = write(&world, message(lead, channel, "human", false)).await;
         assert_eq!(responses(&world, lead).await, [at, Value::Null], "{channel}");
     }
-    let at = write(&world, about(lead(11), "create-conversation")).await;
-    assert_eq!(responses(&world, lead(11)).await, [at, Value::Null]);
+    let at = write(&world, about(lead(10), "create-conversation")).await;
+    assert_eq!(responses(&world, lead(10)).await, [at, Value::Null]);
 }
 
 #[tokio::test]
 async fn the_first_message_of_the_ai_is_kept_apart() {
     let world = World::seeded().await;
-    let by_ai = write(&world, about(lead(11), "create-conversation/ai")).await;
-    assert_eq!(responses(&world, lead(11)).await, [Value::Null, by_ai.clone()]);
-    let by_human = write(&world, about(lead(11), "create-conversation")).await;
-    assert_eq!(responses(&world, lead(11)).await, [by_human, by_ai]);
+    let by_ai = write(&world, about(lead(10), "create-conversation/ai")).await;
+    assert_eq!(responses(&world, lead(10)).await, [Value::Null, by_ai.clone()]);
+    let by_human = write(&world, about(lead(10), "create-conversation")).await;
+    assert_eq!(responses(&world, lead(10)).await, [by_human, by_ai]);
 }
 
 #[tokio::test]
 async fn a_second_message_moves_neither() {
     let world = World::seeded().await;
-    write(&world, about(lead(11), "create-conversation")).await;
-    write(&world, about(lead(11), "create-conversation/ai")).await;
-    let first = responses(&world, lead(11)).await;
+    write(&world, about(lead(10), "create-conversation")).await;
+    write(&world, about(lead(10), "create-conversation/ai")).await;
+    let first = responses(&world, lead(10)).await;
     for author in ["human", "ai"] {
-        write(&world, message(lead(11), "sms", author, false)).await;
+        write(&world, message(lead(10), "sms", author, false)).await;
     }
-    assert_eq!(responses(&world, lead(11)).await, first);
+    assert_eq!(responses(&world, lead(10)).await, first);
 }
 
 #[tokio::test]

@@ -230,7 +230,7 @@ pub fn per() -> String {
     token(&VW_BERGEN, &PER, "admin")
 }
 
-/// The id of the seed's nth lead: 1 to 12 are Tesla Oslo's, 13 to 20 VW Bergen's.
+/// The id of the seed's nth lead: 1 to 10 are Tesla Oslo's, 11 to 20 VW Bergen's.
 pub fn lead(n: u16) -> Uuid {
     seeded(10, n)
 }
