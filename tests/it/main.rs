@@ -40,6 +40,7 @@ mod reject_submission;
 mod release_submission;
 mod routes;
 mod secrets;
+mod structure;
 mod support;
 mod telemetry;
 mod template;
