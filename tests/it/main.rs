@@ -36,6 +36,7 @@ mod parse_submissions;
 mod patch_dealership;
 mod patch_lead;
 mod readme;
+mod registry;
 mod reject_submission;
 mod release_submission;
 mod routes;
