@@ -55,6 +55,10 @@ impl Provider {
                                 (200, json!({"success": false, "error-codes": ["internal-error"]}))
                             }
                             "down" => (503, json!({})),
+                            "endless" => {
+                                let padding = "x".repeat(64 * 1024);
+                                (200, json!({"success": true, "action": "norvalt-form", "padding": padding}))
+                            }
                             _ => (200, json!({"success": false, "error-codes": ["invalid-input-response"]})),
                         };
                         let body = Full::new(Bytes::from(answer.to_string()));
@@ -68,11 +72,13 @@ impl Provider {
     }
 }
 
-async fn config(url: &str) -> Config {
+fn settings(url: &str) -> Settings {
     let settings = [("TURNSTILE_SECRET_KEY", "the secret key"), ("TURNSTILE_URL", url)];
-    let settings =
-        Settings::from_variables(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let captcha = Captcha::read(&settings).await.unwrap();
+    Settings::from_variables(settings.map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
+async fn config(url: &str) -> Config {
+    let captcha = Captcha::read(&settings(url)).await.unwrap();
     Config::new(TokenKeys::parse(FORM_SECRET).unwrap(), captcha)
 }
 
@@ -110,6 +116,7 @@ async fn a_failed_captcha_is_spam_and_a_provider_that_is_down_costs_no_enquiry()
         (Some("other-site"), "spam: captcha_of_another_site"),
         (Some("their-fault"), "held: captcha_unavailable"),
         (Some("down"), "held: captcha_unavailable"),
+        (Some("endless"), "held: captcha_unavailable"),
         (Some(long.as_str()), "spam: captcha_failed"),
     ];
     for (token, _) in tokens {
@@ -117,7 +124,7 @@ async fn a_failed_captcha_is_spam_and_a_provider_that_is_down_costs_no_enquiry()
     }
     assert_eq!(verdicts(&world).await, tokens.map(|(_, verdict)| verdict));
     let asked = provider.0.lock().unwrap().clone();
-    assert_eq!(asked.len(), 7, "neither a missing token nor an endless one is asked about");
+    assert_eq!(asked.len(), 8, "neither a missing token nor one that is too long is asked about");
     assert_eq!(asked[0]["secret"], "the secret key");
     assert!(asked[0]["idempotency_key"].is_string() && asked[0].get("remoteip").is_none());
 }
@@ -132,4 +139,17 @@ async fn where_it_is_required_a_form_without_it_is_held() {
         send(&world, &config, token).await;
     }
     assert_eq!(verdicts(&world).await, ["held: captcha_missing", "held: captcha_unavailable"]);
+}
+
+#[tokio::test]
+async fn a_provider_that_anybody_on_the_way_could_answer_for_is_refused_at_the_start() {
+    for url in ["http://challenges.cloudflare.com/turnstile/v0/siteverify", "ftp://127.0.0.1/", "siteverify"]
+    {
+        let error = Captcha::read(&settings(url)).await.err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "TURNSTILE_URL cannot be used: not an https:// URL (http:// is for this machine)"
+        );
+    }
+    assert!(Captcha::read(&settings("http://[::1]:8080/siteverify")).await.unwrap().is_some());
 }
