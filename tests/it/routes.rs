@@ -196,3 +196,31 @@ fn only_shared_names_the_database_driver_and_functions_do_not_know_each_other() 
         );
     }
 }
+
+/// The types that read phone numbers by the world's numbering plans.
+const PHONE_READERS: [&str; 3] = ["Contact", "Enquiry", "Phone"];
+
+/// What the sources of a function import, but for its `main.rs`.
+fn imports(function: &str) -> Names {
+    let sources = format!("functions/{}/{function}/src", area(function));
+    let files = folder(&sources).into_iter().filter(|file| file.ends_with(".rs") && file != "main.rs");
+    let texts: Vec<String> = files.map(|file| read(&format!("{sources}/{file}"))).collect();
+    let uses =
+        texts.iter().flat_map(|text| text.split("\nuse ").skip(1)).filter_map(|rest| rest.split(';').next());
+    uses.flat_map(|names| names.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_function_that_reads_phone_numbers_loads_the_numbering_plans_at_its_start() {
+    let mut readers = Names::new();
+    for name in functions() {
+        let imports = imports(&name);
+        let reads = PHONE_READERS.iter().any(|reader| imports.contains(*reader));
+        let main = read(&format!("functions/{}/{name}/src/main.rs", area(&name)));
+        assert_eq!(main.contains("    Phone::warm_up();\n"), reads, "main.rs of {name}");
+        readers.extend(reads.then_some(name));
+    }
+    assert!(readers.contains("create-lead") && readers.contains("parse-submissions"), "{readers:?}");
+}
