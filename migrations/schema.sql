@@ -3,7 +3,7 @@
 -- together with every migration.
 
 -- The users that functions log in as, each with the narrowest grants, and norvalt_gate, which nobody
--- logs in as: it owns the few functions that must see past the policies (see V0003).
+-- logs in as: it owns the few functions that must see past the policies (see V0004).
 -- Users belong to the whole cluster, so a neighbouring database may have made them already or be making
 -- them now. Passwords are no migration's business: `cargo dev migrate` or the deployment sets them.
 do $$
