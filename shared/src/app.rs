@@ -2,8 +2,7 @@
 use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
 use http_body_util::BodyExt;
 use lambda_http::http::{HeaderValue, header};
@@ -20,7 +19,7 @@ use crate::db::{Database, Login};
 use crate::download::{Broken, Download, DownloadBody, Line};
 use crate::error::ApiError;
 use crate::route::{Caller, Route};
-use crate::telemetry::{self, Invocation, trace_id};
+use crate::telemetry::{self, Invocation};
 
 /// What a sandbox keeps between requests.
 pub struct App {
@@ -124,14 +123,7 @@ impl App {
 
     fn invocation(&self, request: &Request) -> Invocation {
         let trace = request.lambda_context_ref().and_then(|context| context.xray_trace_id.as_deref());
-        Invocation {
-            name: self.route.name,
-            request_id: request_id(request),
-            trace_id: trace_id(trace),
-            is_cold: self.is_cold.swap(false, Ordering::Relaxed),
-            started: Instant::now(),
-            stats: Arc::default(),
-        }
+        Invocation::new(self.route.name, request_id(request), trace, &self.is_cold)
     }
 
     fn ctx<'a>(&'a self, request: &'a Request, invocation: &'a Invocation) -> Ctx<'a> {
@@ -140,7 +132,7 @@ impl App {
             verifier: self.verifier.as_ref(),
             database: &self.database,
             clock: &self.clock,
-            stats: &invocation.stats,
+            invocation,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What a handler works with: one request, read and checked, and the ways from it to the database.
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use deserr::Deserr;
 use lambda_http::http::{Method, StatusCode, header};
@@ -14,9 +13,10 @@ use uuid::Uuid;
 use crate::auth::{Claims, Organization, Permission, Role, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config::StartupError;
-use crate::db::{Access, Database, DbStats, Gate, Row, Scope, ping_outside_any_scope};
+use crate::db::{Access, Database, Gate, Row, Scope, ping_outside_any_scope};
 use crate::error::{ApiError, FieldError};
 use crate::fields::{self, FieldErrors, Id, Text};
+use crate::telemetry::Invocation;
 
 /// Bytes of a body, decoded; checked before it is read any further.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub struct Ctx<'a> {
     pub(crate) verifier: Option<&'a Verifier>,
     pub(crate) database: &'a Database,
     pub(crate) clock: &'a Clock,
-    pub(crate) stats: &'a Arc<DbStats>,
+    pub(crate) invocation: &'a Invocation,
 }
 
 impl Ctx<'_> {
@@ -61,12 +61,12 @@ impl Ctx<'_> {
 
     /// The scope of a dealership's public form: it can insert, and see nothing.
     pub fn intake(&self, dealership: Uuid) -> Scope<'_> {
-        Scope::new(self.database, Gate::Intake(dealership), Access::Write, self.stats)
+        Scope::new(self.database, Gate::Intake(dealership), Access::Write, &self.invocation.stats)
     }
 
     /// The scope of Clerk's webhooks. Verify the signature first.
     pub fn provisioning(&self) -> Scope<'_> {
-        Scope::new(self.database, Gate::Provisioning, Access::Write, self.stats)
+        Scope::new(self.database, Gate::Provisioning, Access::Write, &self.invocation.stats)
     }
 
     /// Asks the database for a sign of life, outside any scope: for the health check and nothing else.
@@ -74,7 +74,7 @@ impl Ctx<'_> {
     /// # Errors
     /// 503 when there is none.
     pub async fn ping_database_outside_any_scope(&self) -> Result<(), ApiError> {
-        ping_outside_any_scope(self.database, self.stats).await.map_err(ApiError::from)
+        ping_outside_any_scope(self.database, &self.invocation.stats).await.map_err(ApiError::from)
     }
 
     /// The current time, by the clock that a test can set.
@@ -268,7 +268,7 @@ impl Ctx<'_> {
         let allowed: Vec<Role> = Role::ALL.into_iter().filter(|role| may(*role)).collect();
         let gate = Gate::member(claims, organization, &allowed);
         let access = if self.request.method() == Method::GET { Access::Read } else { Access::Write };
-        Scope::new(self.database, gate, access, self.stats)
+        Scope::new(self.database, gate, access, &self.invocation.stats)
     }
 
     /// The verified caller.
@@ -277,7 +277,7 @@ impl Ctx<'_> {
             return Err(ApiError::internal(StartupError::Missing("CLERK_ISSUER")));
         };
         let authorization = self.header(header::AUTHORIZATION.as_str());
-        verifier.verify(authorization).await.map_err(|error| match error {
+        let claims = verifier.verify(authorization).await.map_err(|error| match error {
             TokenError::Missing => {
                 ApiError::unauthorized("Send a session token as Authorization: Bearer.", "token-missing")
             }
@@ -285,7 +285,11 @@ impl Ctx<'_> {
                 ApiError::unauthorized("The session token is not valid.", reason.code())
             }
             TokenError::KeysUnavailable(error) => ApiError::unavailable(error),
-        })
+        })?;
+        if let Some(actor) = &claims.actor {
+            self.invocation.impersonated_by(actor);
+        }
+        Ok(claims)
     }
 
     fn json_value(&self) -> Result<Value, ApiError> {

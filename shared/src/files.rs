@@ -1,14 +1,12 @@
 //! A function that answers with files which were built into it: it knows no caller, no database and no secret.
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 
 use crate::app::{request_id, run};
 use crate::error::{ApiError, StatusCode};
-use crate::telemetry::{self, Invocation, trace_id};
+use crate::telemetry::{self, Invocation};
 
 /// For how long a file may be kept, in seconds: it changes with a deployment.
 const CACHE_CONTROL: &str = "public, max-age=300";
@@ -57,14 +55,7 @@ impl Files {
     #[must_use]
     pub fn respond(&self, request: &Request) -> Response<Body> {
         let trace = request.lambda_context_ref().and_then(|context| context.xray_trace_id.as_deref());
-        let invocation = Invocation {
-            name: self.name,
-            request_id: request_id(request),
-            trace_id: trace_id(trace),
-            is_cold: IS_COLD.swap(false, Ordering::Relaxed),
-            started: Instant::now(),
-            stats: Arc::default(),
-        };
+        let invocation = Invocation::new(self.name, request_id(request), trace, &IS_COLD);
         let file = self.files.iter().find(|file| file.path == request.uri().path());
         let (status, error) = match file {
             Some(_) => (StatusCode::OK, None),

@@ -1,8 +1,7 @@
 //! What runs by the clock instead of on a request: start once; then, for each event of the scheduler, work and tell.
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -17,7 +16,7 @@ use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
 use crate::db::{Access, Database, DbStats, Gate, Login, Scope};
-use crate::telemetry::{self, Invocation, trace_id};
+use crate::telemetry::{self, Invocation};
 
 /// One scheduled function.
 #[derive(Debug)]
@@ -193,14 +192,8 @@ impl Job {
         R: Serialize,
         F: std::error::Error + 'static,
     {
-        let invocation = Invocation {
-            name: self.schedule.name,
-            request_id: request_id.to_owned(),
-            trace_id: trace_id(trace),
-            is_cold: self.is_cold.swap(false, Ordering::Relaxed),
-            started: Instant::now(),
-            stats: Arc::clone(&self.stats),
-        };
+        let mut invocation = Invocation::new(self.schedule.name, request_id.to_owned(), trace, &self.is_cold);
+        invocation.stats = Arc::clone(&self.stats);
         let outcome = match serde_json::from_value(event) {
             Ok(event) => work(event).await.map_err(|error| chain(&error)),
             Err(error) => Err(format!("the event is not valid: {error}")),

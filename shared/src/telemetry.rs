@@ -1,14 +1,15 @@
 //! The log: JSON lines, one for each request or scheduled run, and never personal data, tokens or bodies.
 //!
-//! That one line carries the metrics, too, in CloudWatch's embedded metric format, so that no call to CloudWatch is on
-//! a request's way. `ROUTES` and `RUNS` say which of its fields are metrics; the dimension is the function, of which
-//! there are few, and never the dealership: each value of a dimension is a metric that somebody pays for.
+//! The same line carries the metrics in CloudWatch's embedded metric format, so no request waits for a call to
+//! CloudWatch. The dimension is the function, of which there are few, and never the dealership: CloudWatch bills each
+//! value of a dimension as a metric.
 use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{Format, Json, Writer};
@@ -18,44 +19,68 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::db::DbStats;
 use crate::error::{ApiError, StatusCode};
 
-/// What CloudWatch makes of a request's line.
-const ROUTES: &str = concat!(
-    r#"[{"Namespace":"Norvalt","Dimensions":[["route"]],"Metrics":["#,
-    r#"{"Name":"latency_ms","Unit":"Milliseconds"},{"Name":"database_ms","Unit":"Milliseconds"},"#,
-    r#"{"Name":"flushes","Unit":"Count"},{"Name":"cold_start","Unit":"Count"},{"Name":"failed","Unit":"Count"}]}]"#
-);
+/// The variable that names the namespace of the metrics: in AWS the stack, so that two stacks of one account keep
+/// theirs apart.
+const NAMESPACE: &str = "METRICS_NAMESPACE";
+/// The namespace where the variable is not set.
+const DEFAULT_NAMESPACE: &str = "Norvalt";
 
-/// And of a scheduled run's.
-const RUNS: &str = concat!(
-    r#"[{"Namespace":"Norvalt","Dimensions":[["schedule"]],"Metrics":["#,
-    r#"{"Name":"latency_ms","Unit":"Milliseconds"},{"Name":"database_ms","Unit":"Milliseconds"},"#,
-    r#"{"Name":"flushes","Unit":"Count"},{"Name":"cold_start","Unit":"Count"},{"Name":"failed","Unit":"Count"}]}]"#
-);
+/// The fields of a line that are metrics, with their units.
+const METRICS: [(&str, &str); 5] = [
+    ("latency_ms", "Milliseconds"),
+    ("database_ms", "Milliseconds"),
+    ("flushes", "Count"),
+    ("cold_start", "Count"),
+    ("failed", "Count"),
+];
 
-/// The count of a run that is a field of its line too: the age in seconds of the oldest of what waited for it.
+/// The count of a run that is also a field of its line: the age in seconds of the oldest thing that waited for it.
 const WAITING_SECONDS: &str = "waiting_seconds";
 
-/// Log from here on to standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO; above
-/// INFO there are no lines of good requests, and no metrics of them.
+/// The longest actor that is logged, in bytes; Clerk's ids have about 32.
+const MAX_ACTOR_BYTES: usize = 128;
+
+/// Starts the log, on standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO. Above INFO
+/// there are no lines of good requests, and no metrics of them.
 #[expect(clippy::disallowed_methods, reason = "the log begins before the settings are read")]
 pub fn init() {
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let level = variable("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
+    let namespace = variable(NAMESPACE);
     let log = tracing_subscriber::fmt()
         .json()
-        .event_format(LogFormat::default())
+        .event_format(LogFormat::new(namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)))
         .with_max_level(level.unwrap_or(LevelFilter::INFO));
     // Only the first subscriber of a process counts.
     let _ = log.try_init();
 }
 
-/// How an event becomes a line: as `tracing-subscriber` writes JSON, and with the metrics where it has some.
-pub struct LogFormat(Format<Json>);
+/// Writes an event as a line: JSON as `tracing-subscriber` writes it, with the metrics of a request or a run.
+pub struct LogFormat {
+    json: Format<Json>,
+    /// The metrics' description in the line of a request.
+    routes: String,
+    /// The same in the line of a run.
+    schedules: String,
+}
 
-impl Default for LogFormat {
-    fn default() -> Self {
-        let format = Format::default().json().flatten_event(true);
-        Self(format.with_current_span(false).with_span_list(false))
+impl LogFormat {
+    /// A format whose metrics are in `namespace`.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        let json = Format::default().json().flatten_event(true);
+        Self {
+            json: json.with_current_span(false).with_span_list(false),
+            routes: directives(namespace, "route"),
+            schedules: directives(namespace, "schedule"),
+        }
     }
+}
+
+/// What CloudWatch needs to know to find the metrics in a line.
+fn directives(namespace: &str, dimension: &str) -> String {
+    let metrics = METRICS.map(|(name, unit)| json!({ "Name": name, "Unit": unit }));
+    json!([{ "Namespace": namespace, "Dimensions": [[dimension]], "Metrics": metrics }]).to_string()
 }
 
 impl<S, N> FormatEvent<S, N> for LogFormat
@@ -72,40 +97,69 @@ where
         let field = |name| event.metadata().fields().field(name).is_some();
         let metrics = match () {
             () if event.metadata().target() != module_path!() => None,
-            () if field("route") => Some(ROUTES),
-            () if field("schedule") => Some(RUNS),
+            () if field("route") => Some(&self.routes),
+            () if field("schedule") => Some(&self.schedules),
             () => None,
         };
-        let Some(metrics) = metrics else { return self.0.format_event(context, writer, event) };
+        let Some(metrics) = metrics else { return self.json.format_event(context, writer, event) };
         // An event's own fields are flat, and the metrics are an object: it goes in before the last brace.
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
+        self.json.format_event(context, Writer::new(&mut line), event)?;
         let fields = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
         let now = Timestamp::now().as_millisecond();
         writeln!(writer, r#"{fields},"_aws":{{"Timestamp":{now},"CloudWatchMetrics":{metrics}}}}}"#)
     }
 }
 
-/// A request or a run from its first moment to its line.
+/// A request or a run, from its first moment to its line.
 pub(crate) struct Invocation {
-    /// Of the route or the schedule.
-    pub(crate) name: &'static str,
+    /// The name of the route or the schedule.
+    name: &'static str,
     pub(crate) request_id: String,
     /// X-Ray's.
-    pub(crate) trace_id: Option<String>,
+    trace_id: Option<String>,
     /// Whether it is the first of its sandbox.
-    pub(crate) is_cold: bool,
-    pub(crate) started: Instant,
+    is_cold: bool,
+    started: Instant,
+    /// Who impersonates the caller.
+    actor: OnceLock<String>,
     pub(crate) stats: Arc<DbStats>,
 }
 
 impl Invocation {
-    /// The one line about a request. A refusal is the caller's business; a 5xx, or a failure behind a good answer, is
-    /// ours, so that is an error.
+    /// Begins now. `trace` is X-Ray's header; `is_cold` is true until the sandbox's first invocation.
+    pub(crate) fn new(
+        name: &'static str,
+        request_id: String,
+        trace: Option<&str>,
+        is_cold: &AtomicBool,
+    ) -> Self {
+        Self {
+            name,
+            request_id,
+            trace_id: trace_id(trace),
+            is_cold: is_cold.swap(false, Ordering::Relaxed),
+            started: Instant::now(),
+            actor: OnceLock::new(),
+            stats: Arc::default(),
+        }
+    }
+
+    /// Notes that `actor` impersonates the caller. Clerk takes any text for an actor, so one that is not an id is logged
+    /// as `unknown`.
+    pub(crate) fn impersonated_by(&self, actor: &str) {
+        let is_id = actor.len() <= MAX_ACTOR_BYTES
+            && actor.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        let _ = self.actor.set(if is_id { actor } else { "unknown" }.to_owned());
+    }
+
+    /// Writes the one line about a request. A refusal is INFO: it is the caller's business. A 5xx, or a failure behind a
+    /// good answer, is ours: ERROR.
     pub(crate) fn answered(&self, status: StatusCode, error: Option<&ApiError>) {
         let Self { name: route, request_id, trace_id, .. } = self;
         let (latency_ms, database_ms, flushes, cold_start) = self.measured();
         let dealership_id = self.stats.dealership().map(tracing::field::display);
+        let actor = self.actor.get();
         let outcome = error.map_or("ok", ApiError::code);
         let cause = error.and_then(ApiError::cause);
         let failed = u8::from(error.is_some_and(|error| error.status().is_server_error()));
@@ -117,6 +171,7 @@ impl Invocation {
                     trace_id,
                     route,
                     dealership_id,
+                    actor,
                     latency_ms,
                     database_ms,
                     flushes,
@@ -132,8 +187,8 @@ impl Invocation {
         if failed == 1 { line!(error) } else { line!(info) }
     }
 
-    /// The one line about a scheduled run: what it counted, or why it failed. The counts are text, into which no metric
-    /// filter looks, so what an alarm rests on is a field of its own.
+    /// Writes the one line about a scheduled run: its counts, or why it failed. The counts are one text, in which a
+    /// metric filter cannot look, so the count that an alarm needs is a field of its own.
     pub(crate) fn ran(&self, outcome: Result<&Value, &str>) {
         let Self { name: schedule, request_id, trace_id, .. } = self;
         let (latency_ms, database_ms, flushes, cold_start) = self.measured();
@@ -166,14 +221,14 @@ impl Invocation {
 
     fn measured(&self) -> (f64, f64, u64, u8) {
         let (flushes, waited) = self.stats.take();
-        let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
+        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
         (ms(self.started.elapsed()), ms(waited), flushes, u8::from(self.is_cold))
     }
 }
 
-/// The trace's id out of X-Ray's header, `Root=1-…;Parent=…;Sampled=1`. A caller can send one, so it is not passed on
-/// unless it looks like one.
-pub(crate) fn trace_id(header: Option<&str>) -> Option<String> {
+/// The trace's id in X-Ray's header, `Root=1-…;Parent=…;Sampled=1`. A caller can send the header, so text that does not
+/// look like an id is dropped.
+fn trace_id(header: Option<&str>) -> Option<String> {
     let root = header?.split(';').find_map(|part| part.strip_prefix("Root="))?;
     let is_hex =
         |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());

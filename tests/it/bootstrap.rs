@@ -12,7 +12,7 @@ use dev::clerk::backend::SECRET_KEY;
 use dev::invocations::INVOCATIONS;
 use dev::people::TESLA_OSLO;
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::Login;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::clerk_webhook::delivery;
 use crate::support::log;
-use crate::support::metrics::Metrics;
+use crate::support::metrics::{Metrics, NAMESPACE};
 use crate::support::proxy::Proxy;
 use crate::support::runtime_api::{RuntimeApi, TRACE_ID};
 use crate::support::{
@@ -198,7 +198,8 @@ fn secrets_of(event: &Event, answer: &Value, settings: &HashMap<String, String>)
 #[tokio::test]
 async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal_data() {
     let world = World::seeded().await;
-    let settings = settings(&world).await;
+    let mut settings = settings(&world).await;
+    settings.insert("METRICS_NAMESPACE".to_owned(), NAMESPACE.to_owned());
     // Before there are signatures and tokens, which do not live as long as a build may take.
     tokio::task::spawn_blocking(binaries).await.unwrap();
     let mut requests = requests();
@@ -227,11 +228,10 @@ async fn every_binary_answers_its_event_and_says_so_in_one_line_without_personal
             (&name.into(), &status.into(), &"ok".into())
         );
         let metrics = [line, second].map(|line| Metrics::of(line).unwrap());
-        assert!(
-            metrics
-                .iter()
-                .all(|metrics| metrics.dimensions == [[("route".to_owned(), name.to_owned())].into()])
-        );
+        for metrics in &metrics {
+            assert_eq!(json!(metrics.namespaces), json!([NAMESPACE]), "{name}");
+            assert_eq!(json!(metrics.dimensions), json!([{ "route": name }]));
+        }
         let values = |name: &str| metrics.each_ref().map(|metrics| metrics.values[name]);
         assert_eq!((values("cold_start"), values("failed")), ([1.0, 0.0], [0.0, 0.0]), "{log}");
         let [latency, database] = ["latency_ms", "database_ms"].map(|name| values(name)[0]);
@@ -283,7 +283,8 @@ async fn the_documents_binary_knows_no_setting_and_says_each_request_in_one_line
         assert_eq!(told, (&FILES.name.into(), &200.into(), &"ok".into()), "{line}");
         assert_eq!(line["request_id"], event("api-docs").value()["requestContext"]["requestId"], "{line}");
         assert_eq!((&line["trace_id"], &line["dealership_id"]), (&TRACE_ID.into(), &Value::Null), "{line}");
-        let values = Metrics::of(line).unwrap().values;
+        let Metrics { namespaces, values, .. } = Metrics::of(line).unwrap();
+        assert_eq!(json!(namespaces), json!(["Norvalt"]), "no setting names another");
         assert_eq!(
             [values["cold_start"], values["failed"], values["flushes"]],
             [cold_start, 0.0, 0.0],
@@ -348,7 +349,6 @@ async fn a_missing_setting_is_named_and_nothing_starts() {
     needed.extend([("get-lead", "CLERK_ISSUER"), ("get-lead", "CLERK_AUTHORIZED_PARTIES")]);
     needed.extend(SCHEDULES.iter().map(|schedule| (schedule.name, schedule.login.setting())));
     needed.extend([("clerk-webhook", "CLERK_WEBHOOK_SECRETS"), ("clerk-reconcile", "CLERK_SECRET_KEY")]);
-    needed.push(("clerk-webhook", "CLERK_WEBHOOK_SECRETS"));
     needed.extend([("form-script", "FORM_SECRETS"), ("get-form-snippet", "FORM_URL")]);
     for (name, missing) in needed {
         let mut settings = all.clone();

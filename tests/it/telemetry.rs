@@ -1,12 +1,14 @@
 //! The log tells what went wrong and what it cost, and nothing about the customer.
+use dev::clerk::{ActiveOrganization, SessionToken};
 use dev::people::{KARI, TESLA_OSLO};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{Answer, Permission};
 use tokio::net::TcpListener;
 
 use crate::support::log::{self, Log};
-use crate::support::metrics::Metrics;
-use crate::support::{World, event, kari, token};
+use crate::support::metrics::{Metrics, NAMESPACE};
+use crate::support::{CLERK, ISSUER, LIFETIME, ORIGIN, World, event, kari, token};
 
 /// What is logged of a request that runs `sql` as a writer of Tesla Oslo.
 async fn logged(sql: &str) -> (u16, Log) {
@@ -58,6 +60,7 @@ async fn a_line_has_its_metrics_by_route_and_by_nothing_else() {
     let lines = log.lines();
     let metrics: Vec<Metrics> = lines.iter().map(|line| Metrics::of(line).unwrap()).collect();
     for (metrics, expected) in metrics.iter().zip([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]) {
+        assert_eq!(json!(metrics.namespaces), json!([NAMESPACE]));
         assert_eq!(json!(metrics.dimensions), json!([{ "route": "list-leads" }]));
         assert_eq!(["cold_start", "flushes"].map(|name| metrics.values[name]), expected, "{metrics:?}");
         let names: Vec<&str> = metrics.values.keys().map(String::as_str).collect();
@@ -70,6 +73,45 @@ async fn a_line_has_its_metrics_by_route_and_by_nothing_else() {
     // CloudWatch leaves these alone; whoever searches the log does not.
     assert_eq!((&lines[2]["outcome"], &lines[2]["status"]), (&"unauthorized".into(), &401.into()));
     assert_eq!(lines[0]["dealership_id"], TESLA_OSLO.id.to_string());
+}
+
+/// Kari's token, with which somebody of Clerk's dashboard acts for her.
+fn impersonated_by(actor: &str) -> String {
+    let organization = ActiveOrganization { id: TESLA_OSLO.clerk_org_id, role: "admin", slug: "tesla-oslo" };
+    let mut claims = SessionToken {
+        issuer: ISSUER,
+        authorized_party: ORIGIN,
+        user_id: KARI.clerk_user_id,
+        session_id: "sess_norvalt_test",
+        organization: Some(organization),
+        issued_at: Timestamp::now(),
+        lifetime: LIFETIME,
+    }
+    .claims();
+    claims["act"] = json!({ "iss": "https://dashboard.clerk.com", "sid": "sess_2", "sub": actor });
+    CLERK.sign(&CLERK.header(), &claims)
+}
+
+#[tokio::test]
+async fn an_impersonation_is_logged_with_the_id_of_who_acts() {
+    let world = World::seeded().await;
+    for (actor, logged) in [
+        ("user_2GIpXOEpVyJw51rkZn9Kmnc6Sxr", "user_2GIpXOEpVyJw51rkZn9Kmnc6Sxr"),
+        // An actor token of Clerk's may have any text there: what is no id may be an address.
+        ("support@norvalt.example", "unknown"),
+        (&"x".repeat(129), "unknown"),
+    ] {
+        let (log, _guard) = Log::capture();
+        world.send(event("get-lead").by(&impersonated_by(actor))).await.expect(200);
+        // Refused for its query, after the token was verified.
+        let refused = event("list-leads").query("limit=0").by(&impersonated_by(actor));
+        world.send(refused).await.expect(400);
+        let actors: Vec<Value> = log.lines().iter().map(|line| line["actor"].clone()).collect();
+        assert_eq!(actors, [logged, logged], "{actor}");
+    }
+    let (log, _guard) = Log::capture();
+    world.send(event("get-lead").by(&kari())).await.expect(200);
+    assert_eq!(log.lines()[0]["actor"], Value::Null, "she acts for herself");
 }
 
 #[tokio::test]

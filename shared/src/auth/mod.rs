@@ -55,13 +55,11 @@ pub enum KeySource {
 pub struct Claims {
     /// `sub`, starting `user_`.
     pub user_id: String,
-    /// `sid`, starting `sess_`.
-    pub session_id: String,
     /// `iat`, in seconds since 1970.
     pub issued_at: i64,
     /// The active organization: the only source of the tenant. None = signed in, but at no dealership.
     pub organization: Option<Organization>,
-    /// `act.sub`: who impersonates the user. For the audit log.
+    /// `act.sub`: who impersonates the user, for the log. Any text that Clerk was given.
     pub actor: Option<String>,
 }
 

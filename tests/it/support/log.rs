@@ -148,7 +148,7 @@ where
 {
     tracing_subscriber::fmt()
         .json()
-        .event_format(LogFormat::default())
+        .event_format(LogFormat::new(super::metrics::NAMESPACE))
         .with_max_level(LevelFilter::DEBUG)
         .with_writer(writer)
         .finish()

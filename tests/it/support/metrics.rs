@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+/// What the tests call the namespace, which a deployment calls by its stack.
+pub const NAMESPACE: &str = "norvalt-test";
+
 /// Bytes of one line.
 const MAX_LINE: usize = 256 * 1024;
 /// Characters of a namespace and of a metric's name.
@@ -40,6 +43,7 @@ const UNITS: [&str; 16] = [
 /// What CloudWatch takes out of a line: the values of the metrics by their names, and each set of dimensions.
 #[derive(Debug, PartialEq)]
 pub struct Metrics {
+    pub namespaces: BTreeSet<String>,
     pub values: BTreeMap<String, f64>,
     pub dimensions: Vec<BTreeMap<String, String>>,
 }
@@ -59,7 +63,8 @@ impl Metrics {
             "the timestamp is not in milliseconds",
         )?;
         let directives = aws["CloudWatchMetrics"].as_array().ok_or("no list of directives")?;
-        let mut metrics = Self { values: BTreeMap::new(), dimensions: Vec::new() };
+        let mut metrics =
+            Self { namespaces: BTreeSet::new(), values: BTreeMap::new(), dimensions: Vec::new() };
         for directive in directives {
             metrics.add(directive, root)?;
         }
@@ -69,7 +74,7 @@ impl Metrics {
     fn add(&mut self, directive: &Value, root: &Map<String, Value>) -> Result<(), String> {
         let directive = directive.as_object().ok_or("a directive is no object")?;
         only(directive, &["Namespace", "Dimensions", "Metrics"])?;
-        name(&directive["Namespace"], MAX_NAME)?;
+        self.namespaces.insert(name(&directive["Namespace"], MAX_NAME)?);
         let sets = directive["Dimensions"].as_array().ok_or("the dimensions are no list")?;
         hold(!sets.is_empty(), "there is no set of dimensions")?;
         for set in sets {

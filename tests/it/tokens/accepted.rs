@@ -18,13 +18,7 @@ async fn a_version_2_token_tells_user_session_organization_and_role() {
     };
     assert_eq!(
         claims,
-        Claims {
-            user_id: "user_kari".into(),
-            session_id: "sess_1".into(),
-            issued_at: NOW,
-            organization: Some(organization),
-            actor: None,
-        }
+        Claims { user_id: "user_kari".into(), issued_at: NOW, organization: Some(organization), actor: None }
     );
 }
 

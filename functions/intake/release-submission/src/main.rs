@@ -1,6 +1,6 @@
 //! `POST /api/v1/submissions/{id}/release`: starts the sandbox; what the endpoint does is in `lib.rs`.
-use release_submission::{ROUTE, handle};
 use leads::Phone;
+use release_submission::{ROUTE, handle};
 use shared::{App, Error, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
