@@ -17,7 +17,7 @@ mod embedded {
 /// stay: an older runner has to wait for a newer one.
 const LOCK: i64 = 0x4e6f_7276_616c_7400;
 
-/// A runner that gave up while it waited or worked lets go of its locks this soon: the server looks whether it is there.
+/// The server checks every second whether the runner still exists, so a runner that ended keeps no lock for longer.
 const STAY_WITH_THE_CLIENT: &str = "set client_connection_check_interval = '1s'";
 
 /// Why the migrations did not run.
@@ -35,14 +35,14 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
-    /// The error and its causes in one line, for the log and for whoever deploys.
+    /// The error and its causes in one line, for the log and for the operator.
     #[must_use]
     pub fn chain(&self) -> String {
         chain(self)
     }
 }
 
-/// Ends the connection with whoever waits for it.
+/// Ends the connection when the runner is dropped.
 struct Closing(JoinHandle<()>);
 
 impl Drop for Closing {
@@ -53,7 +53,7 @@ impl Drop for Closing {
 
 /// Brings the database at `url` up to date, each migration in a transaction of its own, and returns the names
 /// of those it applied. Safe to run twice and by two at once: the second waits and finds nothing to do.
-/// A schema newer than ours is left as it is, for that is what a release meets that is rolled back to.
+/// Unknown newer migrations are no error: a release that was rolled back to meets them.
 /// The user needs to own the database and have CREATEROLE; superuser is not needed.
 ///
 /// # Errors

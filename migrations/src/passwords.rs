@@ -1,4 +1,4 @@
-//! The passwords of the login users. Migrations make the users without one; whoever deploys sets them.
+//! The passwords of the login users. Migrations create the users without a password; each deployment sets them.
 use postgres_protocol::password::scram_sha_256;
 use shared::config::StartupError;
 use shared::db::{Login, parse_url};
@@ -11,7 +11,7 @@ const ALTER: &str = "do $$ begin
     execute format('alter role %I password %L', current_setting('norvalt.login'), current_setting('norvalt.verifier'));
 end $$";
 
-/// The password inside the connection URL, or RDS secret, that a deployment gives to a login, whose user it must name.
+/// The password in a login's connection URL or RDS secret, which must name the login's user.
 ///
 /// # Errors
 /// When it is neither, names another user or has no password; the text never quotes it.
@@ -26,8 +26,8 @@ pub fn password_in(login: Login, url: &str) -> Result<String, StartupError> {
     password.ok_or_else(|| invalid("it has no password"))
 }
 
-/// Sets passwords as who made the login users, in the form of verifiers made here: neither the network nor the server's
-/// log ever sees a password.
+/// Sets the passwords as the owner, who created the login users. It sends SCRAM verifiers, so neither the network nor
+/// the server's log sees a password.
 ///
 /// # Errors
 /// [`MigrateError`]; then all stay as they were.

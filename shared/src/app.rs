@@ -149,8 +149,8 @@ where
     lambda_http::run_concurrent(service.map_response(Whole)).await
 }
 
-/// An answer whose body is text or bytes already. The runtime takes a bare [`Response`] for a stream in any of the web's
-/// encodings, which it gathers and decodes anew.
+/// An answer whose body is text or bytes already. The runtime would gather and decode the body of a bare [`Response`]
+/// again, as if it were a stream.
 struct Whole(Response<Body>);
 
 impl IntoResponse for Whole {
@@ -181,7 +181,7 @@ where
     lambda_http::run_with_streaming_response_concurrent(lambda_http::service_fn(whole_or_none)).await
 }
 
-/// Every answer is about one caller's data.
+/// An answer holds one caller's data, so no cache may keep it.
 fn private<B>(mut response: Response<B>) -> Response<B> {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -212,7 +212,7 @@ async fn verifier(settings: &Settings, clock: Clock) -> Result<Verifier, Startup
     })
 }
 
-/// The id that API Gateway tells the caller too; the invocation's own where there is no gateway.
+/// The id that API Gateway also returns to the caller, or the invocation's own where there is no gateway.
 pub(crate) fn request_id(request: &Request) -> String {
     let gateway = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),

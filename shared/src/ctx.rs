@@ -50,7 +50,7 @@ impl Ctx<'_> {
         Ok(self.scope(claims, organization, |role| role.has_any(permissions)))
     }
 
-    /// The scope of the calling member, whatever their role: for what every member may know.
+    /// The scope of the calling member, in any role.
     ///
     /// # Errors
     /// As [`Ctx::member`], without the permission.
@@ -90,8 +90,8 @@ impl Ctx<'_> {
         values.next().filter(|_| values.next().is_none())?.to_str().ok()
     }
 
-    /// The address that API Gateway or the function URL had the request from. An IPv6 address stands for its /64, which
-    /// is what one household has.
+    /// The address that API Gateway or the function URL received the request from. An IPv6 address is cut to its /64,
+    /// the network of one household.
     #[must_use]
     pub fn source_address(&self) -> Option<String> {
         let Some(RequestContext::ApiGatewayV2(context)) = self.request.request_context_ref() else {
@@ -157,7 +157,7 @@ impl Ctx<'_> {
     /// For a route that has no query parameters.
     ///
     /// # Errors
-    /// 400 with every parameter that is there all the same.
+    /// 400 with every parameter that was sent.
     pub fn no_query(&self) -> Result<(), ApiError> {
         self.query().map(|NoQuery {}| ())
     }
@@ -311,7 +311,7 @@ impl Ctx<'_> {
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct NoQuery {}
 
-/// What makes a creating POST safe to repeat.
+/// The key under which a creating POST is safe to repeat.
 #[derive(Debug, Default)]
 pub struct Idempotency {
     /// The caller's key, if they sent one.
@@ -321,7 +321,7 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// The row that the first request with this key made, from a statement that also selects `same_request`.
+    /// The row that the first request with this key made. The statement must also select `same_request`.
     ///
     /// # Errors
     /// 404 when there is none (any more), 422 when the key stood for another body.
@@ -334,8 +334,7 @@ impl Idempotency {
     }
 }
 
-/// Names and values of a query string or a URL-encoded form, as a JSON object of texts, and the names that are
-/// there more than once.
+/// The names and values of a query string, as a JSON object of texts, and the names that occur more than once.
 fn pairs(encoded: &[u8]) -> (Value, Vec<FieldError>) {
     let mut object = Map::new();
     let mut repeated = BTreeSet::new();
@@ -348,7 +347,7 @@ fn pairs(encoded: &[u8]) -> (Value, Vec<FieldError>) {
     (Value::Object(object), repeated.into_iter().map(error).collect())
 }
 
-/// PostgreSQL's text and jsonb hold every character but this one.
+/// PostgreSQL's text and jsonb hold every character but NUL.
 fn has_nul(json: &Value) -> bool {
     match json {
         Value::String(text) => text.contains('\0'),

@@ -10,15 +10,15 @@ use crate::telemetry::{self, Invocation};
 
 /// For how long a file may be kept, in seconds: it changes with a deployment.
 const CACHE_CONTROL: &str = "public, max-age=300";
-/// A page of ours runs its own scripts, talks to its own origin, and is in nobody's frame. The viewer has its icons in
-/// its style sheet, as data.
+/// A page of ours runs its own scripts, talks to its own origin, and stands in no frame. The viewer's style sheet holds
+/// its icons, as data.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Until the first request of this process.
 static IS_COLD: AtomicBool = AtomicBool::new(true);
 
-/// One such function, as `template.yaml` spells it too.
+/// One such function.
 #[derive(Debug)]
 pub struct Files {
     /// Folder, package, binary, event and test.
@@ -30,13 +30,13 @@ pub struct Files {
 /// One file.
 #[derive(Debug)]
 pub struct File {
-    /// Where it is.
+    /// Its path.
     pub path: &'static str,
-    /// What it is.
+    /// Its content type.
     pub content_type: &'static str,
     /// The bytes that are sent.
     pub body: &'static [u8],
-    /// Whether they are compressed, as every browser reads them and for no one else.
+    /// Whether the bytes are gzip, which every browser reads. Only browsers ask for such a file.
     pub is_gzip: bool,
 }
 

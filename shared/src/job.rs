@@ -1,4 +1,4 @@
-//! What runs by the clock instead of on a request: start once; then, for each event of the scheduler, work and tell.
+//! Functions that run by the clock: a sandbox starts once, then works for each event of the scheduler and reports.
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

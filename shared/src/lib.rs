@@ -3,18 +3,18 @@
 //! | module | holds |
 //! |---|---|
 //! | [`app`] | the life of a sandbox and of a request |
-//! | [`ctx`] | what a handler works with: the request, and the ways to the database |
-//! | [`answer`], [`download`], [`error`] | what it returns: success, a file, or a problem |
-//! | [`docs`] | what a route says of itself for the API's document |
-//! | [`route`] | what an endpoint is called, where it is and whom it answers |
+//! | [`ctx`] | a handler's request, and its ways to the database |
+//! | [`answer`], [`download`], [`error`] | what a handler returns: success, a file, or a problem |
+//! | [`docs`] | how a route describes itself for the API's document |
+//! | [`route`] | an endpoint's name, path, callers and deployment |
 //! | [`endpoint`] | a function as another program links it in |
-//! | [`job`] | what runs by the clock instead of on a request |
+//! | [`job`] | functions that run by the clock |
 //! | [`auth`] | Clerk's session tokens, roles and permissions |
-//! | [`db`] | the scoped database: nobody else names the driver |
+//! | [`db`] | the scoped database: no other crate names the driver |
 //! | [`fields`] | bodies and queries into types, every invalid field at once |
-//! | [`files`] | what answers with files that were built into it |
+//! | [`files`] | functions that answer with files built into them |
 //! | [`page`] | keyset pages and their cursors |
-//! | [`outbound`] | requests to others |
+//! | [`outbound`] | requests to other services |
 //! | [`schema`] | the JSON schemas of types |
 //! | [`chain`] | an error and its causes in one line |
 //! | [`config`] | settings and secrets |

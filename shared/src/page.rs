@@ -114,7 +114,7 @@ impl Cursor {
     }
 }
 
-/// The items of `rows`, of which the first may stand for none: a left join's row without an id.
+/// The items of `rows`. A row without an id stands for no item: a left join makes one when nothing matched.
 ///
 /// # Errors
 /// When a row is not a `T`.
@@ -131,7 +131,7 @@ where
     Ok(items)
 }
 
-/// Cuts `items`, of which there may be one too many, to a page; the cursor is that of its last row if there is more.
+/// Cuts `items` to a page and returns the cursor of its last row, if there was one item more than the page holds.
 pub fn cut<T>(items: &mut Vec<T>, limit: Limit, cursor: impl Fn(&T) -> Cursor) -> Option<String> {
     let more = items.len() as i64 > limit.0;
     items.truncate(usize::try_from(limit.0).unwrap_or_default());

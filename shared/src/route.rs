@@ -1,4 +1,4 @@
-//! What an endpoint is called, where it is, whom it answers, and how it is deployed.
+//! An endpoint's name and path, its callers, and how it is deployed.
 use crate::db::Login;
 use crate::error::Constraint;
 
@@ -16,17 +16,17 @@ pub struct Route {
     pub path: &'static str,
     /// The database user it logs in as.
     pub login: Login,
-    /// Who may call.
+    /// Who may call it.
     pub caller: Caller,
-    /// What it stands behind on AWS.
+    /// How AWS reaches it.
     pub front: Front,
     /// How long one invocation may take, in seconds.
     pub timeout_seconds: u16,
     /// The settings that it reads beside its login's and, for members, Clerk's; the names of `.env.example`.
     pub settings: &'static [&'static str],
-    /// The answers to the constraints that its statements can break.
+    /// The constraints that its statements can break, with the answers.
     pub constraints: &'static [&'static [Constraint]],
-    /// Network flushes of one warm request, its own event's.
+    /// Network flushes that a warm request waits for, its event's in `events/`.
     pub flushes: u64,
 }
 
@@ -55,15 +55,15 @@ pub enum Caller {
     Public,
 }
 
-/// What a route stands behind on AWS.
+/// How AWS reaches a route's function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Front {
-    /// The API of the frontends, whose CORS settings API Gateway answers by.
+    /// The frontends' API: API Gateway answers preflights by the API's CORS settings.
     Api,
-    /// The API of the public forms, whose functions answer CORS themselves.
+    /// The public forms' API: its functions answer preflights, since each dealership has its own origins.
     FormApi,
     /// A function URL of its own.
     Url,
-    /// A function URL of its own that streams: API Gateway would gather the whole answer, and end it at 6 MB.
+    /// A streaming function URL of its own: API Gateway would buffer the whole answer, and refuse more than 6 MB.
     StreamingUrl,
 }
