@@ -1,4 +1,4 @@
-//! PostgreSQL for tests: one server per test process, one database per test, copied from a migrated template.
+//! PostgreSQL for tests: one server per test process, one database per test, copied from a template.
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -9,12 +9,16 @@ use migrations::{migrate, set_passwords};
 use shared::db::{Login, connect_as_owner};
 
 use crate::postgres::{Binaries, Cluster, Options};
+use crate::seed::seed;
 
 /// The password of every user here; the server listens on this machine only and lives as long as its test process.
 const PASSWORD: &str = "test";
 
-/// The migrated database that the others are copies of.
+/// A database with the schema, to copy.
 const TEMPLATE: &str = "norvalt_template";
+
+/// A database with the schema and the sample data, to copy.
+const SEEDED_TEMPLATE: &str = "norvalt_template_seeded";
 
 /// Counts the servers of this process, for their folders.
 static SERVERS: AtomicU32 = AtomicU32::new(0);
@@ -29,7 +33,7 @@ pub async fn test_cluster() -> Result<&'static TestCluster> {
     shared.await?.as_ref().map_err(|error| anyhow!("{error}"))
 }
 
-/// A server with a migrated template.
+/// A server with a template of the schema and one with the sample data in it.
 #[derive(Debug)]
 pub struct TestCluster {
     cluster: Cluster,
@@ -69,7 +73,7 @@ impl TestCluster {
         let options = Options { port: None, owner_password: PASSWORD.to_owned(), ephemeral: true };
         let cluster = Cluster::start(&binaries, &folder, options)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(make_template(&cluster)).context("make the template of the tests' databases")?;
+        runtime.block_on(make_templates(&cluster)).context("make the templates of the tests' databases")?;
         Ok(Self { cluster, databases: AtomicU32::new(0) })
     }
 
@@ -86,6 +90,13 @@ impl TestCluster {
         Ok(database)
     }
 
+    /// A database with the sample data, which [`seed`] put in when the server started.
+    pub async fn seeded_database(&self) -> Result<TestDatabase> {
+        let database = self.name_database();
+        self.cluster.create_database_from_template(&database.name, SEEDED_TEMPLATE).await?;
+        Ok(database)
+    }
+
     /// A database without even the schema.
     pub async fn empty_database(&self) -> Result<TestDatabase> {
         let database = self.name_database();
@@ -99,13 +110,19 @@ impl TestCluster {
     }
 }
 
-async fn make_template(cluster: &Cluster) -> Result<()> {
+async fn make_templates(cluster: &Cluster) -> Result<()> {
     cluster.create_database(TEMPLATE).await?;
     let url = cluster.owner_url(TEMPLATE);
     migrate(&url).await?;
     let (mut owner, connection) = connect_as_owner(&url).await?;
     set_passwords(&mut owner, &Login::ALL.map(|login| (login, PASSWORD.to_owned()))).await?;
-    // A database can be copied once nobody is connected to it.
+    // A database cannot be copied while a connection to it is open.
+    drop(owner);
+    connection.await?;
+
+    cluster.create_database_from_template(SEEDED_TEMPLATE, TEMPLATE).await?;
+    let (mut owner, connection) = connect_as_owner(&cluster.owner_url(SEEDED_TEMPLATE)).await?;
+    seed(&mut owner).await?;
     drop(owner);
     connection.await?;
     Ok(())
@@ -167,7 +184,7 @@ mod tests {
         let database = test_cluster().await.unwrap().new_database().await.unwrap();
         let (mut owner, _) = connect_as_owner(&database.owner_url).await.unwrap();
         for _ in 0..2 {
-            let seeded = crate::seed::seed(&mut owner).await.unwrap();
+            let seeded = seed(&mut owner).await.unwrap();
             assert_eq!((seeded.leads, seeded.conversations), (20, 31));
         }
         let ten_each = "select slug, count(*), min(right(l.id::text, 2)), max(right(l.id::text, 2))

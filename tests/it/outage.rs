@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use dev::clerk::{Answer, Clerk, SessionToken, TOKEN_SECONDS};
 use dev::people::{KARI, TESLA_OSLO};
-use dev::seed::seed;
 use dev::testing::TestCluster;
 use jiff::Timestamp;
 use serde_json::json;
@@ -38,12 +37,10 @@ fn assert_unavailable(reply: &Reply) {
 /// A World on a server of its own that loses nothing that it has acknowledged.
 async fn own_server() -> (Arc<TestCluster>, World) {
     let server = TestCluster::start().await.unwrap();
-    let world = World::on(server.new_database().await.unwrap());
-    let mut owner = world.owner().await;
-    seed(&mut owner).await.unwrap();
+    let world = World::on(server.seeded_database().await.unwrap());
     // A real server's default; the tests' servers are told to be fast instead.
     let durable = format!("alter database {} set synchronous_commit = on", world.database.name);
-    owner.batch_execute(&durable).await.unwrap();
+    world.owner().await.batch_execute(&durable).await.unwrap();
     (Arc::new(server), world)
 }
 

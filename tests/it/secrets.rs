@@ -40,8 +40,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let server = TestCluster::start().await.unwrap();
-        let world = World::on(server.new_database().await.unwrap()).with_concurrency(CONCURRENCY);
-        dev::seed::seed(&mut world.owner().await).await.unwrap();
+        let world = World::on(server.seeded_database().await.unwrap()).with_concurrency(CONCURRENCY);
         let moto = Moto::start().await;
         let mut settings = settings(&world).await;
         settings.extend(moto.environment());

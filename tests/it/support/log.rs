@@ -2,11 +2,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
+use dev::testing::TestDatabase;
 use serde_json::Value;
+use shared::db::connect_as_owner;
 use shared::telemetry::LogFormat;
-use tokio_postgres::Client;
+use tokio::sync::OnceCell;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -46,7 +48,7 @@ const MIN_CHARS_OF_A_REQUEST: usize = 8;
 /// What was seen, for a test whose own thread did not write it.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-static SEEDED: OnceLock<BTreeSet<String>> = OnceLock::new();
+static SEEDED: OnceCell<BTreeSet<String>> = OnceCell::const_new();
 
 thread_local! {
     /// The lines of this thread since a request began.
@@ -60,15 +62,18 @@ pub fn watch() {
     ONCE.call_once(|| tracing::subscriber::set_global_default(subscriber(|| Watch)).unwrap());
 }
 
-/// Learns the sample data, once.
-pub async fn learn(owner: &Client) {
-    if SEEDED.get().is_none() {
-        let rows = owner.query(PERSONAL, &[]).await.unwrap();
-        let values = rows.iter().filter_map(|row| row.get::<_, Option<String>>(0));
-        let values: BTreeSet<_> = values.filter(|value| value.chars().count() >= MIN_CHARS).collect();
-        assert!(values.len() > 80 && values.contains("Nordmann"), "{values:?}");
-        let _ = SEEDED.set(values);
-    }
+/// Learns the sample data from the first database that has it; all others are copies of the same template.
+pub async fn learn(database: &TestDatabase) {
+    SEEDED.get_or_init(|| seeded(database)).await;
+}
+
+async fn seeded(database: &TestDatabase) -> BTreeSet<String> {
+    let (owner, _connection) = connect_as_owner(&database.owner_url).await.unwrap();
+    let rows = owner.query(PERSONAL, &[]).await.unwrap();
+    let values = rows.iter().filter_map(|row| row.get::<_, Option<String>>(0));
+    let values: BTreeSet<_> = values.filter(|value| value.chars().count() >= MIN_CHARS).collect();
+    assert!(values.len() > 80 && values.contains("Nordmann"), "{values:?}");
+    values
 }
 
 /// Whether somebody has been told anywhere in this process.

@@ -78,11 +78,9 @@ pub struct Reply {
 impl World {
     /// With the seeded dealerships, people, leads and conversations.
     pub async fn seeded() -> Self {
-        let world = Self::empty().await;
-        let mut owner = world.owner().await;
-        dev::seed::seed(&mut owner).await.unwrap();
-        log::learn(&owner).await;
-        world
+        let database = test_cluster().await.unwrap().seeded_database().await.unwrap();
+        log::learn(&database).await;
+        Self::on(database)
     }
 
     /// With the schema and no rows.
