@@ -1,6 +1,8 @@
 //! `cargo dev sync-clerk`: the scheduled reconciliation with Clerk, by hand and with a table of what differs.
 use anyhow::{Result, bail, ensure};
-use clerk_reconcile::{Config, Difference, News, Outcome, Picture, Report, Request, SCHEDULE, reconcile};
+use clerk_reconcile::{
+    Config, Difference, Outcome, Progress, Report, Request, RowSnapshot, SCHEDULE, reconcile,
+};
 use shared::Job;
 use shared::clock::Clock;
 use shared::config::Settings;
@@ -33,16 +35,16 @@ pub async fn sync(options: &SyncClerk) -> Result<String> {
     let config = Config::read(job.settings()).await?;
     let request = Request { dry_run: options.dry_run, organization_id: options.org.clone() };
     let (mut step, mut differences) = (Some(Step::begin("asking Clerk")), Vec::new());
-    let mut tell = |news| match news {
-        News::Read(object, count) => {
+    let mut on_progress = |progress| match progress {
+        Progress::ListRead(object, count) => {
             if let Some(step) = step.take() {
                 step.done(&format!("{count} {}", plural(object)));
             }
             step = Some(Step::begin("comparing"));
         }
-        News::Difference(difference) => differences.push(difference),
+        Progress::Difference(difference) => differences.push(difference),
     };
-    let report = reconcile(&job, &config, &request, &mut tell).await?;
+    let report = reconcile(&job, &config, &request, &mut on_progress).await?;
     if let Some(step) = step.take() {
         step.done("compared");
     }
@@ -68,22 +70,22 @@ fn settings() -> Result<Settings> {
     }
 }
 
-/// A line for each field that differs: what, who, field, before and after.
+/// A line for each field that differs: the kind of row, its Clerk ids, and the field before and after.
 #[must_use]
 pub fn table(differences: &[Difference]) -> String {
     let mut lines = Vec::new();
-    for Difference { object, who, before, after, outcome } in differences {
+    for Difference { object, clerk_ids, before, after, outcome } in differences {
         let what = match object {
             Object::Organization => "organization",
             Object::User => "user",
             Object::Membership => "membership",
         };
-        let mut line = |text: String| lines.push([what.to_owned(), who.clone(), text]);
+        let mut line = |text: String| lines.push([what.to_owned(), clerk_ids.clone(), text]);
         match outcome {
             Outcome::Changed => fields(before.as_ref(), after.as_ref()).into_iter().for_each(line),
-            Outcome::Newer => line("left alone: what we were told last is newer".to_owned()),
-            Outcome::Young => {
-                line("left alone: not at Clerk, but heard of in the last 10 minutes".to_owned())
+            Outcome::Newer => line("left alone: our last event is newer than Clerk's answer".to_owned()),
+            Outcome::TooRecent => {
+                line("left alone: not at Clerk, but confirmed in the last 10 minutes".to_owned())
             }
             Outcome::Unreadable => line("left alone: Clerk's answer lacks a field".to_owned()),
         }
@@ -92,15 +94,13 @@ pub fn table(differences: &[Difference]) -> String {
 }
 
 /// `name: Tesla -> Tesla Oslo` for each field of a row that is another one afterwards.
-fn fields(before: Option<&Picture>, after: Option<&Picture>) -> Vec<String> {
-    let names = after.or(before).into_iter().flat_map(Picture::fields);
-    let value = |picture: Option<&Picture>, name: &str| {
-        picture.and_then(|picture| picture.get(name)).map(str::to_owned)
-    };
+fn fields(before: Option<&RowSnapshot>, after: Option<&RowSnapshot>) -> Vec<String> {
+    let names = after.or(before).into_iter().flat_map(RowSnapshot::fields);
+    let value = |row: Option<&RowSnapshot>, name: &str| row.and_then(|row| row.get(name)).map(str::to_owned);
     let changes = names.map(|name| (name, value(before, name), value(after, name)));
-    let told = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let changed = changes.filter(|(_, before, after)| before != after);
-    changed.map(|(name, before, after)| format!("{name}: {} -> {}", told(before), told(after))).collect()
+    changed.map(|(name, before, after)| format!("{name}: {} -> {}", shown(before), shown(after))).collect()
 }
 
 fn sum(report: &Report) -> String {

@@ -6,7 +6,7 @@ mod history;
 
 use std::sync::Arc;
 
-use clerk_reconcile::{Config, Difference, News, Report, Request, SCHEDULE, reconcile};
+use clerk_reconcile::{Config, Difference, Progress, Report, Request, SCHEDULE, reconcile};
 use dev::clerk::backend::{Backend, SECRET_KEY};
 use dev::sync_clerk::table;
 use jiff::{SignedDuration, Timestamp};
@@ -70,12 +70,12 @@ impl Bench {
         let mut differences = Vec::new();
         let mut report = None;
         let work = async |request: Request| {
-            let mut tell = |news| {
-                if let News::Difference(difference) = news {
+            let mut on_progress = |progress| {
+                if let Progress::Difference(difference) = progress {
                     differences.push(difference);
                 }
             };
-            report = Some(reconcile(&job, &config, &request, &mut tell).await?);
+            report = Some(reconcile(&job, &config, &request, &mut on_progress).await?);
             Ok::<_, clerk_reconcile::Failure>(())
         };
         job.run(event, "test", None, work).await.map_err(|failure| failure.error_message)?;

@@ -147,7 +147,9 @@ async fn what_we_were_told_after_clerks_answer_stays() {
     let before = bench.dump().await;
     let told = bench.run().await;
     assert_eq!(
-        told.lines().filter(|line| line.ends_with("left alone: what we were told last is newer")).count(),
+        told.lines()
+            .filter(|line| line.ends_with("left alone: our last event is newer than Clerk's answer"))
+            .count(),
         6
     );
     assert_eq!(bench.dump().await, before);
@@ -163,7 +165,7 @@ async fn what_clerk_has_deleted_once_never_comes_back() {
     let told = bench.run().await;
     assert_eq!(
         told,
-        "membership  org_tesla_oslo user_nina_lie  left alone: what we were told last is newer\n"
+        "membership  org_tesla_oslo user_nina_lie  left alone: our last event is newer than Clerk's answer\n"
     );
     assert_eq!(bench.run().await, told);
 }

@@ -1,4 +1,4 @@
-//! Clerk's Backend API, as far as we ask it. Paths, parameters and fields are those of Clerk's published OpenAPI
+//! Clerk's Backend API, as far as we use it. Paths, parameters and fields are those of Clerk's published OpenAPI
 //! document of 2026-05-12 (github.com/clerk/openapi-specs, `bapi/2026-05-12.yml`).
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use thiserror::Error;
 
 /// Where the API is unless `CLERK_API_URL` says otherwise.
 const DEFAULT_URL: &str = "https://api.clerk.com";
-/// For one request; a page of 500 people takes Clerk about a second.
+/// For one request: a page of 500 people takes Clerk about a second.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer read, in bytes: a page of 500 people with much metadata has some megabytes.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 /// The most objects that Clerk puts into one page.
 const PAGE: &str = "500";
-/// How often a request that may yet succeed is repeated.
+/// Repetitions of a request that may yet succeed.
 const MAX_RETRIES: usize = 5;
 /// Before the first repetition; then twice as long each time, with jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause that Clerk can ask for; its limits are per 10 s.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Where and as whom to ask.
+/// Where the API is, and a client with our key.
 pub(crate) struct Api {
     base: Url,
     client: Client,
@@ -41,7 +41,7 @@ pub enum ClerkError {
     /// 401 or 403.
     #[error("Clerk refuses CLERK_SECRET_KEY for {path} (status {status})")]
     Key {
-        /// What was asked for.
+        /// The path of the request.
         path: String,
         /// 401 or 403.
         status: u16,
@@ -55,7 +55,7 @@ pub enum ClerkError {
     /// Any other status.
     #[error("Clerk answers {path} with status {status}")]
     Status {
-        /// What was asked for.
+        /// The path of the request.
         path: String,
         /// The status.
         status: u16,
@@ -69,16 +69,16 @@ pub enum ClerkError {
     /// Not the JSON that the API documents.
     #[error("Clerk's answer to {path} is not what its documentation says")]
     Invalid {
-        /// What was asked for.
+        /// The path of the request.
         path: String,
     },
 }
 
-/// What has several pages.
+/// A list of several pages, and how far it has been read.
 pub(crate) struct List {
     path: Vec<String>,
     filter: Option<(&'static str, String)>,
-    /// By the last one's id; else by number.
+    /// Whether a page begins after the last one's id; else it begins at a number.
     by_cursor: bool,
     offset: usize,
     last: Option<String>,
@@ -89,7 +89,7 @@ struct Instance {
     id: String,
 }
 
-/// What most lists answer; that of people is a plain array.
+/// The answer of most lists; the list of people is a plain array.
 #[derive(Deserialize)]
 struct Page {
     data: Vec<Value>,
@@ -113,24 +113,24 @@ impl Api {
         Ok(Self { base, client })
     }
 
-    /// The id of the instance that the key is of, `ins_…`.
+    /// The id of the key's instance, `ins_…`.
     pub(crate) async fn instance(&self) -> Result<String, ClerkError> {
         let url = self.url(&["instance"], &[]);
         let instance = self.get(&url).await?.and_then(|json| Instance::deserialize(json).ok());
         instance.map(|instance| instance.id).ok_or_else(|| invalid(&url))
     }
 
-    /// The organization of this id or slug; none when there is none.
+    /// The organization with this id or slug, if Clerk has it.
     pub(crate) async fn organization(&self, id_or_slug: &str) -> Result<Option<Value>, ClerkError> {
         self.get(&self.url(&["organizations", id_or_slug], &[])).await
     }
 
-    /// The person of this id; none when there is none.
+    /// The person with this id, if Clerk has them.
     pub(crate) async fn user(&self, id: &str) -> Result<Option<Value>, ClerkError> {
         self.get(&self.url(&["users", id], &[])).await
     }
 
-    /// The person's membership in the organization; none when there is none, or no such organization.
+    /// The person's membership in the organization, if Clerk has both and it.
     pub(crate) async fn membership(
         &self,
         organization: &str,
@@ -139,7 +139,7 @@ impl Api {
         let url = self.url(&["organizations", organization, "memberships"], &[("user_id", user)]);
         let Some(json) = self.get(&url).await? else { return Ok(None) };
         let mut page = Page::deserialize(json).map_err(|_| invalid(&url))?.data;
-        // Nobody is taken for somebody else, should the filter ever be passed over.
+        // Should Clerk ever ignore the filter, another person's membership is not taken for this one's.
         page.retain(|membership| membership["public_user_data"]["user_id"] == user);
         Ok(page.pop())
     }
@@ -176,7 +176,7 @@ impl Api {
         url
     }
 
-    /// The answer, or none for a 404; patient with what may pass.
+    /// The answer, or none for a 404. Repeats what may yet succeed.
     async fn get(&self, url: &Url) -> Result<Option<Value>, ClerkError> {
         let pauses = ExponentialBuilder::new()
             .with_min_delay(FIRST_PAUSE)
@@ -187,7 +187,7 @@ impl Api {
     }
 
     async fn try_get(&self, url: &Url) -> Result<Option<Value>, ClerkError> {
-        // The URL has ids in it and is told by its path alone.
+        // The query of a URL has ids in it, so errors have the path alone.
         let broken = |error: reqwest::Error| ClerkError::Request(error.without_url());
         let response = self.client.get(url.clone()).send().await.map_err(broken)?;
         let path = || url.path().to_owned();
@@ -218,7 +218,7 @@ impl ClerkError {
         }
     }
 
-    /// What Clerk asks for, else what we had in mind; none when it is time to give up.
+    /// The pause that Clerk asks for, else ours; none when it is time to give up.
     fn pause(&self, ours: Option<Duration>) -> Option<Duration> {
         match self {
             Self::Busy { retry_after: Some(theirs) } => ours.map(|_| (*theirs).min(LONGEST_RETRY_AFTER)),
@@ -228,8 +228,8 @@ impl ClerkError {
 }
 
 impl List {
-    /// All, or those of one organization. Pages by number can skip one when another is deleted meanwhile; the
-    /// documentation asks to go through people, the longest list, by the last one's id instead.
+    /// The list of all objects, or of those of one organization. A list by number skips an object when another is deleted
+    /// meanwhile; people, the longest list, are therefore read by the last one's id, as the documentation asks.
     pub(crate) fn of(object: Object, organization: Option<&str>) -> Self {
         let path = |path: &[&str]| path.iter().map(|&segment| segment.to_owned()).collect();
         let (path, filter) = match (object, organization) {
