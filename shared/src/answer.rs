@@ -1,4 +1,4 @@
-//! Answers that are success; the others are in [`crate::error`].
+//! Successful answers; the others are in [`crate::error`].
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
@@ -18,7 +18,7 @@ impl Answer {
     /// Any status with a JSON body.
     ///
     /// # Errors
-    /// 500 when `body` cannot be written as JSON, which none of ours does.
+    /// 500 when `body` cannot be written as JSON, which does not happen with our types.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
         let body = serde_json::to_string(body).map_err(ApiError::internal)?;
         Ok(Self { status, headers: Vec::new(), body: Some(body), failure: None })
@@ -32,14 +32,14 @@ impl Answer {
         Self::json(StatusCode::OK, body)
     }
 
-    /// 200 with text of another kind than JSON.
+    /// 200 with text of this content type.
     #[must_use]
     pub fn text(content_type: &str, body: String) -> Self {
         let answer = Self { body: Some(body), ..Self::empty(StatusCode::OK) };
         answer.header(header::CONTENT_TYPE, content_type.to_owned())
     }
 
-    /// 201 with the new resource and where it is.
+    /// 201 with the new resource and its location.
     ///
     /// # Errors
     /// As [`Answer::json`].
@@ -53,7 +53,7 @@ impl Answer {
         Self::empty(StatusCode::NO_CONTENT)
     }
 
-    /// 303: the browser gets `location` next.
+    /// 303: the browser requests `location` next.
     #[must_use]
     pub fn see_other(location: String) -> Self {
         Self::empty(StatusCode::SEE_OTHER).header(header::LOCATION, location)
@@ -63,7 +63,7 @@ impl Answer {
         Self { status, headers: Vec::new(), body: None, failure: None }
     }
 
-    /// The same, although something behind it failed that the caller need not know of; it goes to the log.
+    /// Attaches an error that is logged but not shown to the caller.
     #[must_use]
     pub fn despite(self, failure: ApiError) -> Self {
         Self { failure: Some(failure), ..self }
@@ -77,13 +77,13 @@ impl Answer {
         self.failure.as_ref()
     }
 
-    /// The same with an `ETag` that tells this version of the resource.
+    /// Adds the `ETag` of this version of the resource.
     #[must_use]
     pub fn etag(self, version: i32) -> Self {
         self.header(header::ETAG, format!("\"{version}\""))
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: header::HeaderName, value: String) -> Self {
         self.headers.push((name, value));

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
 use crate::ctx::Ctx;
 use crate::db::{Database, Login};
-use crate::download::{Broken, Download, DownloadBody, Line};
+use crate::download::{Broken, Download, DownloadBody, LogLine};
 use crate::error::ApiError;
 use crate::route::{Caller, Route};
 use crate::telemetry::{self, Invocation};
@@ -110,13 +110,13 @@ impl App {
         let invocation = self.invocation(&request);
         let outcome = handle(&self.ctx(&request, &invocation)).await;
         let outcome = outcome.map_err(|error| error.resolved(self.route.constraints));
-        let mut line = Line { invocation, written: false };
+        let mut line = LogLine { invocation, written: false };
         Ok(private(match outcome {
             Ok(file) => file.into_response(line),
             Err(error) => {
                 line.write(error.status(), Some(&error));
                 let problem = error.into_response(&line.invocation.request_id);
-                problem.map(|body| Download::whole(body.to_vec(), line))
+                problem.map(|body| Download::problem_body(body.to_vec(), line))
             }
         }))
     }

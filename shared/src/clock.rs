@@ -1,10 +1,10 @@
-//! The time, as something a test can set.
+//! The time, which a test can set.
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// Tells the time to everything whose verdict depends on it: tokens, signatures, caches.
+/// The clock of everything that depends on the time: tokens, signatures, caches.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -15,7 +15,7 @@ impl Clock {
         Self(Arc::new(Timestamp::now))
     }
 
-    /// A clock that says what `now` returns: a test's clock.
+    /// A test's clock, which returns what `now` returns.
     pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

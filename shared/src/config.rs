@@ -8,25 +8,25 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::chain::chain;
 use crate::secrets;
 
-/// What ends the name of a setting whose value is in a secret: `DATABASE_URL_READER_SECRET_ARN` names the
-/// secret that holds `DATABASE_URL_READER`.
+/// The suffix for a setting whose value is in a secret: `DATABASE_URL_READER_SECRET_ARN` names the secret that holds
+/// `DATABASE_URL_READER`.
 const SECRET_SUFFIX: &str = "_SECRET_ARN";
 
-/// Why a function cannot start. Its debug form is for people, too, for that is what `main` prints.
+/// Why a function cannot start. Its debug form is as readable as its display form, since `main` prints it.
 #[derive(Error)]
 pub enum StartupError {
     /// A setting is neither in the environment nor in a secret.
     #[error("set {0}, or {0}_SECRET_ARN to the secret that holds it")]
     Missing(&'static str),
-    /// A setting is there but cannot be used; the text says why and never quotes it.
+    /// A setting cannot be used. The text says why and never quotes the value.
     #[error("{0} cannot be used: {1}")]
     Invalid(&'static str, String),
-    /// Secrets Manager did not hand the secret out.
+    /// Secrets Manager did not return the secret.
     #[error("the secret of {name} cannot be read")]
     Secret {
-        /// The setting whose secret it is.
+        /// The setting.
         name: &'static str,
-        /// What the AWS SDK said.
+        /// The error of the AWS SDK.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The Lambda runtime ended.
@@ -40,8 +40,8 @@ impl fmt::Debug for StartupError {
     }
 }
 
-/// Where every setting is read: a variable `NAME`, or the secret that `NAME_SECRET_ARN` names.
-/// A secret is fetched once and kept; [`Settings::refresh`] fetches it again.
+/// The settings. Each is a variable `NAME`, or the secret that `NAME_SECRET_ARN` names. An empty variable counts as not
+/// set. A secret is fetched once and kept; [`Settings::refresh`] fetches it again.
 pub struct Settings {
     variables: HashMap<String, String>,
     secrets: Mutex<HashMap<&'static str, String>>,
@@ -55,7 +55,7 @@ impl Settings {
         Self::from_variables(std::env::vars())
     }
 
-    /// The settings that `variables` give: what a test passes instead of an environment.
+    /// The settings in `variables`, for a test, which has no environment of its own.
     pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let variables = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         Self { variables, secrets: Mutex::default(), client: OnceCell::new() }
@@ -83,23 +83,23 @@ impl Settings {
         self.secret(name, None).await.map(Some)
     }
 
-    /// Whether `name` lives in a secret, whose value may be rotated while the function runs.
+    /// Whether `name` is in a secret, whose value may be rotated while the function runs.
     #[must_use]
     pub fn is_secret(&self, name: &str) -> bool {
         !self.variables.contains_key(name) && self.variables.contains_key(&format!("{name}{SECRET_SUFFIX}"))
     }
 
-    /// The secret of `name`, fetched past the cache if that still has what was `refused`: what to do when the
-    /// database refuses its password. However many are refused at once, one of them fetches it.
+    /// The secret of `name`, fetched again if the cache still has the `refused` value: for a password that the database
+    /// refuses. Of several callers at once, one fetches it and all get it.
     ///
     /// # Errors
-    /// [`StartupError::Missing`] when `name` lives in no secret, [`StartupError::Secret`] when it cannot be read.
+    /// [`StartupError::Missing`] when `name` is in no secret, [`StartupError::Secret`] when it cannot be read.
     pub async fn refresh(&self, name: &'static str, refused: &str) -> Result<String, StartupError> {
         self.secret(name, Some(refused)).await
     }
 
     async fn secret(&self, name: &'static str, refused: Option<&str>) -> Result<String, StartupError> {
-        // Kept until the end: whoever else wants a secret waits for it.
+        // Locked until the end, so that other callers wait for this fetch.
         let mut secrets = self.secrets.lock().await;
         if let Some(value) = secrets.get(name).filter(|value| Some(value.as_str()) != refused) {
             return Ok(value.clone());

@@ -1,4 +1,4 @@
-//! A file that leaves while it is still being read from the database, so that its length costs no memory.
+//! A file that is sent while it is still read from the database, so that memory does not limit its length.
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -16,10 +16,10 @@ use crate::telemetry::Invocation;
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Vec<u8>, ApiError>> + Send>>;
 
-/// The body of a [`Download`], or of the problem that came in its place.
-pub type DownloadBody = StreamBody<Logged>;
+/// The body of a [`Download`], or of the problem in its place.
+pub type DownloadBody = StreamBody<LoggedChunks>;
 
-/// A file, read from the database as it leaves.
+/// A file that is sent while it is read.
 pub struct Download {
     content_type: &'static str,
     file_name: &'static str,
@@ -36,14 +36,14 @@ impl Download {
         Self { content_type, file_name, chunks: Box::pin(chunks) }
     }
 
-    /// The body of an answer that is no file.
-    pub(crate) fn whole(body: Vec<u8>, line: Line) -> DownloadBody {
+    /// The body of a problem, which is sent in one piece.
+    pub(crate) fn problem_body(body: Vec<u8>, line: LogLine) -> DownloadBody {
         let chunks = stream::once(std::future::ready(Ok(body)));
-        StreamBody::new(Logged { chunks: Box::pin(chunks), line })
+        StreamBody::new(LoggedChunks { chunks: Box::pin(chunks), line })
     }
 
-    pub(crate) fn into_response(self, line: Line) -> Response<DownloadBody> {
-        let mut response = Response::new(StreamBody::new(Logged { chunks: self.chunks, line }));
+    pub(crate) fn into_response(self, line: LogLine) -> Response<DownloadBody> {
+        let mut response = Response::new(StreamBody::new(LoggedChunks { chunks: self.chunks, line }));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{}\"", self.file_name)) {
@@ -53,26 +53,26 @@ impl Download {
     }
 }
 
-/// Writes the request's line to the log when the last chunk has left, or none will any more.
-pub struct Logged {
+/// The chunks of a body. The request's line is logged after the last chunk was sent, or after the first failure.
+pub struct LoggedChunks {
     chunks: Chunks,
-    line: Line,
+    line: LogLine,
 }
 
-/// What is known of the request before its body has left.
-pub(crate) struct Line {
+/// The log line of a request whose body is not sent yet. It is written once; dropping it logs that the caller went away.
+pub(crate) struct LogLine {
     pub(crate) invocation: Invocation,
     pub(crate) written: bool,
 }
 
-impl Line {
+impl LogLine {
     pub(crate) fn write(&mut self, status: StatusCode, error: Option<&ApiError>) {
         self.written = true;
         self.invocation.answered(status, error);
     }
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
         if !self.written {
             let abandoned = ApiError::new(StatusCode::OK, "abandoned", "The caller went away.");
@@ -81,7 +81,7 @@ impl Drop for Line {
     }
 }
 
-impl Stream for Logged {
+impl Stream for LoggedChunks {
     type Item = Result<Frame<Bytes>, Broken>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -101,13 +101,13 @@ impl Stream for Logged {
     }
 }
 
-/// The rest of a file cannot be had. What has left is not all, and must not look so.
+/// The rest of a file cannot be read. What was sent is not all, and must not look complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the rest of the file cannot be had")
+        f.write_str("the rest of the file cannot be read")
     }
 }
 

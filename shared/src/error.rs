@@ -1,4 +1,4 @@
-//! Errors: one message for the caller, one for the log, and never the same text by accident.
+//! Errors: one text for the caller and one for the log. The text for the log is never sent to the caller.
 use std::error::Error;
 
 pub use lambda_http::http::StatusCode;
@@ -9,10 +9,10 @@ use serde::Serialize;
 use crate::chain::chain;
 use crate::schema::JsonSchema;
 
-/// How long a caller should wait before trying again while a dependency is down, in seconds.
+/// How long a caller should wait before it tries again while a dependency is down, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// What a request gets instead of its answer: `application/problem+json` after RFC 9457, with a stable `code`.
+/// The answer to a request that failed: `application/problem+json` after RFC 9457, with a stable `code`.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -21,9 +21,9 @@ pub struct ApiError {
     fields: Vec<FieldError>,
     /// Seconds.
     retry_after: Option<u32>,
-    /// How a caller who is refused may authenticate (`WWW-Authenticate`).
+    /// How a refused caller may authenticate (`WWW-Authenticate`).
     challenge: Option<&'static str>,
-    /// For the log alone.
+    /// For the log only.
     cause: Option<String>,
     /// The constraint that the request broke, until its route has answered for it.
     constraint: Option<String>,
@@ -101,20 +101,20 @@ impl ApiError {
         }
     }
 
-    /// 401: no caller, or none we know. Every refused token gets the same answer; `reason` is for the log.
+    /// 401: no caller, or an unknown one. Every refused token gets the same answer; `reason` is for the log.
     #[must_use]
     pub fn unauthorized(detail: &'static str, reason: &str) -> Self {
         Self { challenge: Some("Bearer"), ..Self::bad_signature(detail, reason) }
     }
 
-    /// 401 to a peer that signs its messages and has no token to offer; `reason` is for the log.
+    /// 401 to a service that signs its messages and has no token; `reason` is for the log.
     #[must_use]
     pub fn bad_signature(detail: &'static str, reason: &str) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
         Self { cause: Some(reason.to_owned()), ..error }
     }
 
-    /// 403: we know the caller, who may not do this.
+    /// 403: the caller is known and may not do this.
     #[must_use]
     pub fn forbidden(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)
@@ -126,13 +126,13 @@ impl ApiError {
         Self::forbidden("forbidden", "Your role does not allow this.")
     }
 
-    /// 404: not there, or another dealership's; the answer is the same.
+    /// 404: it does not exist, or is another dealership's. The answer is the same.
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here that you can see.")
     }
 
-    /// 409: the state of things does not allow this.
+    /// 409: the state of the resource does not allow this.
     #[must_use]
     pub fn conflict(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
@@ -145,7 +145,7 @@ impl ApiError {
         Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
     }
 
-    /// 413: a body above what the route reads.
+    /// 413: the body is larger than the route's limit.
     #[must_use]
     pub fn too_large(detail: &'static str) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
@@ -158,14 +158,14 @@ impl ApiError {
         Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
     }
 
-    /// 422: an `Idempotency-Key` comes again with another body.
+    /// 422: an `Idempotency-Key` was sent again with another body.
     #[must_use]
     pub fn idempotency_key_reused() -> Self {
         let detail = "This Idempotency-Key was used for another body.";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
     }
 
-    /// 429: too many from this one caller, who may try again after so many seconds.
+    /// 429: too many requests from this caller, who may try again after `retry_after` seconds.
     #[must_use]
     pub fn too_many_requests(retry_after: u32) -> Self {
         let detail = "Too many requests came from your address. Try again later.";
@@ -181,7 +181,7 @@ impl ApiError {
         Self { retry_after: Some(RETRY_AFTER_SECONDS), cause: Some(chain(&cause)), ..error }
     }
 
-    /// 500: our fault; the cause goes to the log alone.
+    /// 500: our fault. The cause is logged and not sent.
     #[must_use]
     pub fn internal(cause: impl Error + 'static) -> Self {
         let detail = "Something went wrong on our side.";

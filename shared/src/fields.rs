@@ -1,4 +1,4 @@
-//! Reads bodies and queries into types, and tells every invalid field at once.
+//! Reads bodies and queries into types, and reports every invalid field at once.
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
@@ -11,7 +11,7 @@ pub use crate::error::FieldError;
 use crate::inline_schema;
 use crate::schema::{JsonSchema, Schema, SchemaGenerator};
 
-/// The invalid fields met so far.
+/// The invalid fields found so far.
 #[derive(Debug, Default)]
 pub struct FieldErrors(pub Vec<FieldError>);
 
@@ -58,7 +58,7 @@ impl DeserializeError for FieldErrors {
     }
 }
 
-/// Lets a type say in one sentence why a value is not one of its own, by `#[deserr(try_from(String) = ..)]`.
+/// For a type that explains an invalid value in one sentence, by `#[deserr(try_from(String) = ..)]`.
 impl MergeWithError<Invalid> for FieldErrors {
     fn merge(all: Option<Self>, invalid: Invalid, at: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         let mut all = all.unwrap_or_default();
@@ -67,7 +67,7 @@ impl MergeWithError<Invalid> for FieldErrors {
     }
 }
 
-/// Why a value is not valid, as a sentence whose subject is the field.
+/// Why a value is not valid: a sentence without its subject, which is the field.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid(pub String);
 
@@ -102,7 +102,7 @@ pub fn read<T: deserr::Deserr<FieldErrors>>(json: serde_json::Value) -> Result<T
     deserr::deserialize::<T, _, FieldErrors>(json).map_err(|errors| errors.0)
 }
 
-/// One letter at least that is neither white space nor control, and line breaks and tabs alone of the control characters.
+/// At least one character that is neither white space nor control; line breaks and tabs are the only control characters.
 const TEXT: &str = concat!(
     r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*",
     r"[^\s\x00-\x1F\x7F-\x9F]",
@@ -148,10 +148,10 @@ inline_schema!([const MAX: usize] Text<MAX>, { "type": "string", "minLength": 1,
 pub struct Id(pub Uuid);
 
 impl Id {
-    /// Parses the hyphenated form alone, in either case.
+    /// Parses the hyphenated form only, in upper or lower case.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the text is no UUID in this form.
     pub fn parse(value: String) -> Result<Self, Invalid> {
         let id = Uuid::try_parse(&value).ok().filter(|_| value.len() == uuid::fmt::Hyphenated::LENGTH);
         id.map(Self).ok_or_else(|| Invalid::because("must be a UUID"))
@@ -179,17 +179,17 @@ inline_schema!(Time, { "type": "string", "format": "date-time" });
 /// A field of a JSON Merge Patch (RFC 7396): absent, null and a value differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Patch<T> {
-    /// Leave it as it is.
+    /// The patch does not have the field: it stays as it is.
     #[default]
     Absent,
-    /// Clear it.
+    /// The patch clears the field.
     Null,
-    /// Set it.
+    /// The patch sets the field.
     Value(T),
 }
 
 impl<T> Patch<T> {
-    /// Whether the field was not in the patch.
+    /// Whether the patch does not have the field.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
@@ -199,7 +199,7 @@ impl<T> Patch<T> {
         if let Self::Value(value) = self { Some(value) } else { None }
     }
 
-    /// The same, taken out of the patch.
+    /// The new value, if the patch has one, by value.
     pub fn into_value(self) -> Option<T> {
         if let Self::Value(value) = self { Some(value) } else { None }
     }
@@ -273,7 +273,7 @@ macro_rules! merge_patch {
     };
 }
 
-/// An enum that is a text column with a CHECK: its names, in JSON and in SQL.
+/// An enum for a text column with a CHECK. The names are the same in JSON and in SQL.
 #[macro_export]
 macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -340,11 +340,14 @@ mod tests {
     }
 
     #[test]
-    fn every_invalid_field_is_told_at_once() {
+    fn every_invalid_field_is_reported_at_once() {
         let errors = read::<Sample>(json!({"id": 7, "note": "toolong", "colour": "red"})).unwrap_err();
-        let mut told: Vec<(&str, &str)> = errors.iter().map(|e| (e.field.as_str(), e.code)).collect();
-        told.sort_unstable();
-        assert_eq!(told, [("colour", "unknown"), ("id", "type"), ("name", "required"), ("note", "invalid")]);
+        let mut reported: Vec<(&str, &str)> = errors.iter().map(|e| (e.field.as_str(), e.code)).collect();
+        reported.sort_unstable();
+        assert_eq!(
+            reported,
+            [("colour", "unknown"), ("id", "type"), ("name", "required"), ("note", "invalid")]
+        );
     }
 
     #[test]

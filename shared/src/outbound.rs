@@ -1,4 +1,4 @@
-//! Requests to others: whom they may go to, and how much of an answer is read.
+//! Requests to other services: which addresses are allowed, and how much of an answer is read.
 use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -6,34 +6,34 @@ use std::time::Duration;
 use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use rustls::{ClientConfig, RootCertStore};
 
-/// With Mozilla's authorities, which are built in: reading the system's was two thirds of the CPU time of a start.
+/// TLS with Mozilla's root certificates, which are built in: to read the system's took two thirds of a start's CPU time.
 static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
 });
 
-/// The URL, if nobody on the way can answer in its place: `https:`, or `http:` of this machine.
+/// Reads a URL that no one on the way can answer for: `https:`, or `http:` of this machine. `None` for any other text.
 #[must_use]
 pub fn url(address: &str) -> Option<Url> {
     let url = Url::parse(address).ok()?;
     (url.scheme() == "https" || (url.scheme() == "http" && is_local(&url))).then_some(url)
 }
 
-/// A client that follows no redirect: whoever is asked answers. `timeout` is for a whole request, from the name
-/// look-up to the last byte.
+/// A client that follows no redirect, so that no other service can answer. `timeout` is for a whole request, from the
+/// name look-up to the last byte.
 pub fn client(timeout: Duration) -> ClientBuilder {
     let client = Client::builder().tls_backend_preconfigured(TLS.clone());
     client.timeout(timeout).redirect(redirect::Policy::none())
 }
 
-/// The body, or none when it has more than `most` bytes.
+/// The body, or `None` when it has more than `max_bytes`.
 ///
 /// # Errors
-/// When it does not come to its end.
-pub async fn body(mut response: Response, most: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+/// When the connection breaks before the end of the body.
+pub async fn body(mut response: Response, max_bytes: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > most {
+        if body.len() + chunk.len() > max_bytes {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);

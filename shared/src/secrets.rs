@@ -1,5 +1,5 @@
-//! AWS Secrets Manager by AWS's own SDK, without what a function has no use for: its other ways to credentials (profiles,
-//! roles to assume, a machine's metadata) and its own HTTP client. Together they were a third of each binary.
+//! AWS Secrets Manager by AWS's own SDK, without the parts that a function does not need: its other sources of credentials
+//! (profiles, roles to assume, a machine's metadata) and its HTTP client. Together they were a third of each binary.
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use aws_smithy_runtime_api::http::HttpError;
 
 use crate::outbound;
 
-/// For reading one secret, repetitions included: Lambda gives the start of a sandbox 10 seconds.
+/// To read one secret, repetitions included: Lambda gives the start of a sandbox 10 seconds.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For one of the tries: the SDK itself waits for an answer without end.
+/// For one try: the SDK itself waits for an answer without end.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The client of whoever the variables name, as Lambda and `sam local` set them. What is missing is told by the first
-/// request.
+/// A client with the credentials, region and endpoint in the variables, as Lambda and `sam local` set them. If one is
+/// missing, the first request fails and names it.
 pub(crate) fn client(variables: &HashMap<String, String>) -> Result<Client, reqwest::Error> {
     let given = |name| variables.get(name).cloned();
     let key = given("AWS_ACCESS_KEY_ID").zip(given("AWS_SECRET_ACCESS_KEY"));
@@ -44,7 +44,7 @@ pub(crate) fn client(variables: &HashMap<String, String>) -> Result<Client, reqw
     Ok(Client::from_conf(config.build()))
 }
 
-/// The SDK's requests over the client that every other request of a function goes over.
+/// Sends the SDK's requests by the HTTP client that every other request uses.
 #[derive(Debug)]
 struct Connector(reqwest::Client);
 

@@ -1,4 +1,4 @@
-//! The claims of a token whose signature is good.
+//! The claims of a token, after its signature was verified.
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,13 +17,13 @@ const MAX_SECONDS: u64 = 253_402_300_799;
 /// The longest Clerk id, in bytes; real ones have about 32.
 const MAX_ID_BYTES: usize = 128;
 
-/// What a token must agree with.
+/// The configured values that a token must have.
 pub(super) struct Expected {
     pub(super) issuer: String,
     pub(super) authorized_parties: Vec<String>,
 }
 
-/// The claims that are read; unknown ones are ignored, `aud` too, since session tokens document none.
+/// The claims that are read. Others are ignored, `aud` too: session tokens document none.
 #[derive(Deserialize)]
 struct Payload {
     #[serde(default, deserialize_with = "present")]
@@ -41,7 +41,7 @@ struct Payload {
     #[serde(default, deserialize_with = "present")]
     sts: Option<String>,
     act: Option<Object<Actor>>,
-    /// 2 in version 2; whatever else it is, the token is of version 1.
+    /// 2 in version 2. With any other value, or none, the token is of version 1.
     v: Option<Value>,
     /// The organization, version 2.
     o: Option<Object<OrganizationV2>>,
@@ -51,12 +51,12 @@ struct Payload {
     org_role: Option<String>,
 }
 
-/// Seconds since 1970. A string, a fraction, a negative or an absurd number is an error, never an absence.
+/// Seconds since 1970. A string, a fraction, a negative or an absurd number is an error; it does not count as absent.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "u64")]
 struct Seconds(i64);
 
-/// Who acts when the user is impersonated.
+/// The person who impersonates the user.
 #[derive(Deserialize)]
 struct Actor {
     sub: String,
@@ -80,7 +80,7 @@ impl TryFrom<u64> for Seconds {
     }
 }
 
-/// Judges a verified payload at `now`, in seconds since 1970.
+/// Checks a verified payload at `now`, in seconds since 1970.
 pub(super) fn check(json: &[u8], expected: &Expected, now: i64) -> Result<Claims, Rejection> {
     let payload: Payload = object(json)?;
     if payload.iss.as_ref() != Some(&expected.issuer) {
@@ -138,7 +138,7 @@ impl Payload {
         }))
     }
 
-    /// An impersonation must say by whom, or it could not be audited.
+    /// An impersonation must name its actor, or it could not be audited.
     fn actor(&self) -> Result<Option<String>, Rejection> {
         match &self.act {
             None => Ok(None),

@@ -1,9 +1,9 @@
-//! A dealership's own permissions, as Clerk packs them into a token. They are for display and grant nothing, so
-//! what cannot be read is left out and never refuses a token.
+//! A dealership's own permissions, as Clerk packs them into a token. They are for display and grant nothing, so one that
+//! cannot be read is left out and does not refuse the token.
 //!
-//! Version 2 packs them into three lists: `fea` has features, each behind its scope; `o.per` names of permissions;
-//! and `o.fpm` a mask for each feature of the organization, whose bit n stands for the nth name. This reads them as
-//! Clerk's JavaScript SDK does, where its other SDKs pair a mask with a feature of any scope.
+//! Version 2 packs them into three lists. `fea` has the features, each after its scope; `o.per` has the names of
+//! permissions; `o.fpm` has a mask for each feature of the organization, whose bit n stands for the nth name. They are
+//! read as by Clerk's JavaScript SDK; its other SDKs pair a mask with a feature of any scope.
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -51,13 +51,13 @@ fn unpack(features: &str, permissions: &str, masks: &str) -> Vec<String> {
     unpacked
 }
 
-/// The feature of an entry such as `o:teams`, unless it is the user's alone or no entry at all.
+/// The feature of an entry such as `o:teams`; none for a feature of the user alone, or text that is no entry.
 fn organizations_feature(entry: &str) -> Option<&str> {
     let (scope, feature) = entry.trim().split_once(':')?;
     matches!(scope, "o" | "ou" | "uo").then_some(feature)
 }
 
-/// An unsigned decimal; anything else, and a number that is too large, has no bit set.
+/// Reads an unsigned decimal. Any other text, and a number that is too large, has no bit set.
 fn parse_mask(text: &str) -> u128 {
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
     if is_decimal { text.parse().unwrap_or(0) } else { 0 }

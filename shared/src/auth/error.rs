@@ -12,12 +12,12 @@ pub enum TokenError {
     /// The token was refused: 401, the same answer whatever the reason, which is for the log only.
     #[error("the token was refused ({code}): {0}", code = .0.code())]
     Rejected(#[from] Rejection),
-    /// The issuer's keys cannot be had, so nothing is known about the token: 503, never 401.
+    /// The issuer's keys are not available, so the token cannot be verified: 503, never 401.
     #[error("Clerk's keys are unavailable ({})", .0.code())]
     KeysUnavailable(#[source] Arc<KeysError>),
 }
 
-/// What is wrong with a refused token. It holds nothing of the token, so it is safe to log.
+/// What is wrong with a refused token. It contains nothing of the token, so it is safe to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Rejection {
     /// Too long, not three base64url segments, not JSON objects, or a member of the wrong type.
@@ -56,7 +56,7 @@ pub enum Rejection {
     /// `iat` is still to come.
     #[error("it was issued in the future")]
     IssuedInFuture,
-    /// `sts` is `pending`, or a status we do not know: the user is not fully signed in.
+    /// `sts` is `pending` or an unknown status: the user is not fully signed in.
     #[error("its session is not active")]
     Status,
     /// An organization is named without a usable id.
@@ -85,7 +85,7 @@ impl Rejection {
     }
 }
 
-/// Why the issuer's keys could not be had.
+/// Why the issuer's keys are not available.
 #[derive(Debug, Error)]
 pub enum KeysError {
     /// The issuer could not be reached, or did not answer in time.
@@ -103,7 +103,7 @@ pub enum KeysError {
     /// The key set has no RSA signing key.
     #[error("the key set has no RSA signing key")]
     Empty,
-    /// No request has come to its end yet.
+    /// No request for the keys has ended yet.
     #[error("the keys have not been loaded")]
     NotLoaded,
 }
@@ -130,7 +130,7 @@ pub enum ConfigError {
     /// Without authorized parties, tokens made for any web site would have to be accepted.
     #[error("the list of authorized parties is empty")]
     NoAuthorizedParties,
-    /// An authorized party that can equal no `azp`.
+    /// An authorized party that no `azp` can equal.
     #[error(
         "authorized party {0:?} is not an origin such as https://app.example.com (no path, no final slash)"
     )]

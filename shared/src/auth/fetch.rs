@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::error::{ConfigError, KeysError};
 use crate::outbound;
 
-/// The whole request, from the name look-up to the last byte.
+/// For the whole request, from the name look-up to the last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The largest key set read, in bytes; Clerk's has about 1 kB.
@@ -36,7 +36,7 @@ impl Endpoint {
     /// Accepts `https:` URLs, and `http:` ones of this machine.
     pub(super) fn new(address: &str) -> Result<Self, ConfigError> {
         let url = outbound::url(address).ok_or_else(|| ConfigError::JwksUrl(address.to_owned()))?;
-        // Requests are minutes apart, and a frozen sandbox wakes up with dead connections.
+        // Requests are minutes apart, and a frozen sandbox wakes with dead connections: none is kept.
         let client = outbound::client(FETCH_TIMEOUT).pool_max_idle_per_host(0).build();
         Ok(Self { url, client: client.map_err(ConfigError::HttpClient)? })
     }
@@ -55,7 +55,7 @@ impl Endpoint {
     }
 }
 
-/// Keeps RSA keys for RS256 signatures and passes over all others, which may be there for other purposes.
+/// The key, if it is an RSA key for RS256 signatures. Others may be in the set for other purposes.
 fn signing_key(jwk: Value) -> Option<(String, Arc<DecodingKey>)> {
     let jwk: Jwk = serde_json::from_value(jwk).ok()?;
     let common = &jwk.common;

@@ -1,7 +1,7 @@
 //! The issuer's keys, kept between requests.
 //!
-//! Forged tokens can name any key, so what they can cause is bounded: one request per cool-down in the whole
-//! process, shared by everybody who waits for it. An outage is survived on the last good keys for a while.
+//! A forged token can name any key, so the requests for keys are bounded: one per cool-down in the whole process, shared
+//! by all requests that wait for it. During an outage the last good keys are used for some hours.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,16 +12,16 @@ use super::fetch::{Endpoint, Keys};
 use crate::chain::chain;
 use crate::clock::Clock;
 
-/// How long keys are used without asking again. Clerk's SDKs take from 5 minutes to 1 hour.
+/// How long keys are used before they are fetched again. Clerk's SDKs take from 5 minutes to 1 hour.
 const KEYS_FRESH_FOR: SignedDuration = SignedDuration::from_mins(15);
 
-/// How old keys may get while they cannot be refreshed.
+/// How old keys may become while they cannot be refreshed.
 const KEYS_USABLE_FOR: SignedDuration = SignedDuration::from_hours(6);
 
-/// The shortest time between two requests for keys, whatever tokens name or fail to match.
+/// The shortest time between two requests for keys, whichever keys the tokens name.
 const COOL_DOWN: SignedDuration = SignedDuration::from_secs(30);
 
-/// The same while there are no usable keys and every request is answered with 503.
+/// The same while there are no usable keys, when every request is a 503.
 const COOL_DOWN_WITHOUT_KEYS: SignedDuration = SignedDuration::from_secs(2);
 
 /// The key cache of one issuer.
@@ -36,11 +36,11 @@ pub(super) struct Jwks {
 #[derive(Default)]
 struct State {
     keys: Keys,
-    /// When `keys` came.
+    /// When `keys` were fetched.
     fetched_at: Option<Timestamp>,
-    /// When the last request began or, once it has, ended.
+    /// When the last request ended, or began if it is still under way.
     attempted_at: Option<Timestamp>,
-    /// Why the last request brought no keys.
+    /// Why the last request failed.
     failure: Option<Arc<KeysError>>,
 }
 
@@ -50,7 +50,7 @@ impl Jwks {
         Ok(Self { endpoint, clock, state: Mutex::default(), refreshing: tokio::sync::Mutex::default() })
     }
 
-    /// Finds a key, asking the issuer when the cache is old or does not have it.
+    /// Finds a key. Asks the issuer when the cache is old or does not have the key.
     pub(super) async fn key(&self, kid: &str) -> Result<Arc<DecodingKey>, TokenError> {
         if let Some(key) = self.fresh_key(kid) {
             return Ok(key);
@@ -64,7 +64,7 @@ impl Jwks {
         self.state().usable_key(kid, self.clock.now())
     }
 
-    /// Asks the issuer for its keys, once for all who want them; a failure is logged and remembered.
+    /// Asks the issuer for its keys, once for all callers that wait. A failure is logged and remembered.
     pub(super) async fn refresh(&self) {
         let _one_at_a_time = self.refreshing.lock().await;
         if !self.state().begin_refresh(self.clock.now()) {
@@ -93,7 +93,7 @@ impl State {
         within(self.fetched_at, KEYS_USABLE_FOR, now)
     }
 
-    /// Whether a request may be made now. A request that is abandoned on its way counts as failed.
+    /// Whether a request may be made now. A request that is abandoned counts as failed.
     fn begin_refresh(&mut self, now: Timestamp) -> bool {
         let pause = if self.is_usable(now) { COOL_DOWN } else { COOL_DOWN_WITHOUT_KEYS };
         if within(self.attempted_at, pause, now) {
@@ -112,7 +112,7 @@ impl State {
         }
     }
 
-    /// A missing key is the token's fault only if the issuer was reached; the known keys are never listed.
+    /// A missing key refuses the token only if the issuer was reached. The error does not list the known keys.
     fn usable_key(&self, kid: &str, now: Timestamp) -> Result<Arc<DecodingKey>, TokenError> {
         let usable = self.is_usable(now);
         match (self.keys.get(kid), &self.failure) {
@@ -124,7 +124,7 @@ impl State {
     }
 }
 
-/// Whether less than `limit` has passed since `then`. A clock that was set back makes it untrue.
+/// Whether less than `limit` has passed since `then`; false if the clock was set back since.
 fn within(then: Option<Timestamp>, limit: SignedDuration, now: Timestamp) -> bool {
     then.is_some_and(|then| {
         let age = now.duration_since(then);

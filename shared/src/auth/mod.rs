@@ -3,9 +3,9 @@
 //! | module | holds |
 //! |---|---|
 //! | `token` | shape and header, before any key is looked up |
-//! | `jwks`, `fetch` | the issuer's keys and how they are had |
-//! | `claims` | what a correctly signed token must say |
-//! | `custom_permissions` | what a token says beside the role, which grants nothing |
+//! | `jwks`, `fetch` | the issuer's keys: their cache, and the request for them |
+//! | `claims` | what a token must say after its signature was verified |
+//! | `custom_permissions` | a dealership's own permissions in the token, for display |
 //! | `permissions` | roles and the permission table |
 //! | `error` | why a token is refused |
 //!
@@ -30,7 +30,7 @@ use claims::Expected;
 use jwks::Jwks;
 use token::UnverifiedToken;
 
-/// Which tokens to accept.
+/// Which tokens are accepted.
 #[derive(Clone, Debug)]
 pub struct ClerkConfig {
     /// The instance's Frontend API URL, compared with `iss` character by character.
@@ -57,9 +57,9 @@ pub struct Claims {
     pub user_id: String,
     /// `iat`, in seconds since 1970.
     pub issued_at: i64,
-    /// The active organization: the only source of the tenant. None = signed in, but at no dealership.
+    /// The active organization: the only source of the tenant. `None` is a user who has chosen no dealership.
     pub organization: Option<Organization>,
-    /// `act.sub`: who impersonates the user, for the log. Any text that Clerk was given.
+    /// `act.sub`: the person who impersonates the user, for the log. Clerk accepts any text for it.
     pub actor: Option<String>,
 }
 
@@ -68,13 +68,13 @@ pub struct Claims {
 pub struct Organization {
     /// Starting `org_`.
     pub id: String,
-    /// For display; slugs may be switched off and may change hands, so nothing is keyed on one.
+    /// For display only: slugs may be switched off, and another organization may take one over.
     pub slug: Option<String>,
-    /// The role in the organization when the token was issued, up to a minute ago; the least where it names none.
+    /// The role in the organization when the token was issued, up to a minute ago; the lowest if it names none.
     pub role: Role,
-    /// What the dealership's own roles allow at Clerk, such as `org:teams:read`: to show, never to decide by.
+    /// The dealership's own permissions at Clerk, such as `org:teams:read`: for display, they grant nothing.
     pub custom_permissions: Vec<String>,
-    /// Whether the token names a role at all: see [`Role::is_named`]. Where it names none, the database's counts.
+    /// Whether the token names a role, by [`Role::is_named`]. If not, the database's role counts.
     pub names_role: bool,
 }
 
@@ -94,7 +94,7 @@ impl Verifier {
     /// Checks the configuration; no request is made yet.
     ///
     /// # Errors
-    /// A configuration under which no token could be told good from bad: see [`ConfigError`].
+    /// [`ConfigError`] for a configuration that could accept tokens of others, or none.
     pub fn new(config: ClerkConfig, clock: Clock) -> Result<Self, ConfigError> {
         let ClerkConfig { issuer, keys, authorized_parties } = config;
         if issuer.trim().is_empty() {
@@ -113,7 +113,7 @@ impl Verifier {
         Ok(Self { expected: Expected { issuer, authorized_parties }, keys, clock })
     }
 
-    /// Loads the keys ahead of the first request. A failure is only logged: the first request tries again.
+    /// Loads the keys before the first request. A failure is only logged: the first request tries again.
     pub async fn warm(&self) {
         if let Keys::Jwks(jwks) = &self.keys {
             jwks.refresh().await;
@@ -122,11 +122,11 @@ impl Verifier {
 
     /// Verifies the value of an `Authorization` header.
     ///
-    /// Shape and header are judged first, without a key; the signature before any claim. The network is used
-    /// only when the keys are missing, older than 15 minutes, or do not fit the token.
+    /// Shape and header are checked first, without a key; then the signature, then the claims. The network is used only
+    /// when the keys are missing, older than 15 minutes, or do not fit the token.
     ///
     /// # Errors
-    /// No token, a refused token, or no keys to judge it by: see [`TokenError`].
+    /// [`TokenError`] for no token, a refused token, or no keys to verify it with.
     pub async fn verify(&self, authorization: Option<&str>) -> Result<Claims, TokenError> {
         let token = UnverifiedToken::parse(token::bearer(authorization)?)?;
         let payload = self.verified_payload(&token).await?;
@@ -142,7 +142,7 @@ impl Verifier {
         if let Ok(payload) = token.verified_payload(&*jwks.key(kid).await?) {
             return Ok(payload);
         }
-        // The key may have been replaced under the same name.
+        // The issuer may have replaced the key under the same `kid`.
         Ok(token.verified_payload(&*jwks.key_after_refresh(kid).await?)?)
     }
 }

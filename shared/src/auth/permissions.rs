@@ -5,25 +5,25 @@ use std::fmt;
 use crate::schema::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::text_enum;
 
-/// A caller's role in the dealership, lowest first: a greater role has the greater rank.
+/// A caller's role in the dealership, from the lowest to the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Sees and answers the leads assigned to them; also everyone whose role we do not know.
+    /// Sees and answers the leads assigned to them. Any unknown role counts as this one.
     SalesRep,
     /// Sees and edits every lead of the dealership.
     Manager,
-    /// Everything a manager may, and deleting, settings, billing and people.
+    /// May do what a manager may, and delete leads, change settings, billing and people.
     Admin,
 }
 
 text_enum! {
-    /// Something a route may ask of the caller; the names are `resource:action`.
+    /// A permission that a route can demand of the caller; the names are `resource:action`.
     Permission {
         /// See every lead of the dealership.
         LeadsViewAll = "leads:view_all",
         /// See the leads assigned to oneself.
         LeadsViewAssigned = "leads:view_assigned",
-        /// Approve what waits for a person's word before it goes to a customer.
+        /// Approve a draft before it is sent to a customer.
         LeadsApprove = "leads:approve",
         /// Create and change leads.
         LeadsEdit = "leads:edit",
@@ -37,7 +37,7 @@ text_enum! {
         WorkflowsCancel = "workflows:cancel",
         /// Change the dealership's settings.
         SettingsManage = "settings:manage",
-        /// See and change what the dealership pays for.
+        /// See and change the dealership's plan and payments.
         SettingsBilling = "settings:billing",
         /// See the figures of the whole dealership.
         AnalyticsViewAll = "analytics:view_all",
@@ -53,7 +53,7 @@ use Permission::{
     LeadsViewAssigned, SettingsBilling, SettingsManage, UsersManage, WorkflowsCancel, WorkflowsViewAll,
 };
 
-/// What an admin may: everything, and seeing all leads includes the assigned ones.
+/// What an admin may: everything. Seeing all leads includes the assigned ones.
 const ADMIN: [Permission; 12] = [
     LeadsViewAll,
     LeadsApprove,
@@ -82,8 +82,8 @@ impl Role {
 
     /// Reads a role as Clerk spells it: `org:admin` (version 1 tokens, webhooks), `admin` (version 2 tokens).
     ///
-    /// Whatever is not exactly a known role has the least privilege: a missing role, `org:member`, the
-    /// legacy `basic_member`, and any role that the dealership made up.
+    /// Any text that is not exactly a known role is a sales rep: a missing role, `org:member`, the legacy `basic_member`,
+    /// and a role that the dealership itself defined.
     #[must_use]
     pub fn from_clerk(role: Option<&str>) -> Self {
         let role = role.unwrap_or_default();
@@ -94,14 +94,14 @@ impl Role {
         }
     }
 
-    /// Reads a role as the database spells it; what it does not know has the least privilege.
+    /// Reads a role as the database spells it. An unknown name is a sales rep.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         [Self::Admin, Self::Manager].into_iter().find(|role| role.as_str() == name).unwrap_or(Self::SalesRep)
     }
 
-    /// Whether Clerk names a role: an instance without roles says nothing or the legacy `basic_member`, of which
-    /// the first member of a dealership is an administrator to us.
+    /// Whether Clerk names a role. An instance without roles sends none, or the legacy `basic_member`; the first member of
+    /// a dealership is then an administrator.
     #[must_use]
     pub fn is_named(role: Option<&str>) -> bool {
         !matches!(role.unwrap_or_default(), "" | "basic_member" | "org:basic_member")
@@ -117,7 +117,7 @@ impl Role {
         }
     }
 
-    /// What the role grants; whatever is not here is refused.
+    /// What the role grants; every other permission is refused.
     #[must_use]
     pub const fn permissions(self) -> &'static [Permission] {
         match self {

@@ -1,7 +1,7 @@
-//! A token before its signature is checked: its shape and its header, judged without a key.
+//! A token before its signature is verified: its shape and its header, checked without a key.
 //!
 //! The rules are those of Clerk's manual verification guide and of RFC 8725. Every token of a Clerk instance
-//! is signed by one key, so the header must also tell a session token from OAuth, template and machine tokens.
+//! is signed by one key, so the header must also distinguish a session token from OAuth, template and machine tokens.
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::{Rejection, TokenError};
 
-/// The longest token looked at, in bytes. Clerk keeps its own below the 4 kB of a cookie.
+/// The longest token that is read, in bytes. Clerk keeps its own below the 4 kB of a cookie.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// The `cat` values of Clerk's back-end SDK (marked internal there) that a session token may carry.
@@ -30,16 +30,16 @@ pub(super) fn bearer(authorization: Option<&str>) -> Result<&str, TokenError> {
     Ok(token)
 }
 
-/// A well-formed session token that nobody has vouched for yet.
+/// A well-formed session token whose signature has not been verified yet.
 pub(super) struct UnverifiedToken<'a> {
     message: &'a str,
     signature: &'a str,
     payload: Vec<u8>,
-    /// The key it asks for.
+    /// The key that it names.
     pub(super) kid: Option<String>,
 }
 
-/// The header members that are read. Keys that a token brings along (`jwk`, `jku`, `x5u`, `x5c`) are not.
+/// The header members that are read. A token's own keys (`jwk`, `jku`, `x5u`, `x5c`) are not.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -53,7 +53,7 @@ struct Header {
     crit: Option<IgnoredAny>,
 }
 
-/// What the payload tells about the kind of token.
+/// The payload's member that shows the kind of token.
 #[derive(Deserialize)]
 struct Kind {
     #[serde(default, deserialize_with = "present")]
@@ -61,7 +61,7 @@ struct Kind {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Splits and decodes a token, and refuses what is no session token by its form.
+    /// Splits and decodes a token. Refuses one that does not have the form of a session token.
     pub(super) fn parse(token: &'a str) -> Result<Self, Rejection> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejection::Malformed);
@@ -78,7 +78,7 @@ impl<'a> UnverifiedToken<'a> {
         Ok(Self { message, signature, payload, kid: header.kid })
     }
 
-    /// Verifies the RS256 signature (2048 to 8192 bits) and only then gives the payload away.
+    /// The payload, if the RS256 signature (2048 to 8192 bits) is valid.
     pub(super) fn verified_payload(&self, key: &DecodingKey) -> Result<&[u8], Rejection> {
         match crypto::verify(self.signature, self.message.as_bytes(), key, Algorithm::RS256) {
             Ok(true) => Ok(&self.payload),
@@ -107,7 +107,7 @@ impl Header {
     }
 }
 
-/// Decodes strict base64url: no padding, no other characters, no bits left over; an empty segment is refused.
+/// Decodes strict base64url: no padding, no other characters, no bits left over. Refuses an empty segment.
 fn decode(segment: &str) -> Result<Vec<u8>, Rejection> {
     match URL_SAFE_NO_PAD.decode(segment) {
         Ok(bytes) if !bytes.is_empty() => Ok(bytes),
@@ -115,7 +115,7 @@ fn decode(segment: &str) -> Result<Vec<u8>, Rejection> {
     }
 }
 
-/// Parses a JSON object; a repeated member that `T` reads, and a member of the wrong type, refuse it.
+/// Parses a JSON object. Refuses one with a repeated member that `T` reads, or a member of the wrong type.
 pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Rejection> {
     match serde_json::from_slice::<Object<T>>(json) {
         Ok(Object(value)) => Ok(value),
@@ -123,7 +123,7 @@ pub(super) fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, Rejection> {
     }
 }
 
-/// Reads an optional member that must be of its type when it is there: a `null` is not an absence.
+/// Reads an optional member, which must be of its type if it is there: `null` does not count as absent.
 pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -132,7 +132,7 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// A struct read from a JSON object only: serde would also take an array of the members in order.
+/// A struct read from a JSON object only. serde would also accept an array of the members in order.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

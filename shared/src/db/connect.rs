@@ -1,4 +1,4 @@
-//! Connections: one pool per sandbox, logged in as one user that the policies bind.
+//! Connections: one pool per sandbox, logged in as one user whom the policies bind.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use crate::config::{Settings, StartupError};
 
 /// To reach PostgreSQL and log in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For a free connection of the pool, opening and checking one included.
+/// To get a connection from the pool, opening or checking it included.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Unacknowledged data after this long means a dead peer.
+/// Data that stays unacknowledged for so long means a dead peer.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
-/// First keepalive probe after this long without traffic.
+/// The first keepalive probe comes after so long without traffic.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-/// An older idle connection is not trusted: networks drop silent ones from about 350 s on, and a frozen
-/// sandbox notices nothing.
+/// A connection that was idle for longer is not used: networks drop silent connections after about 350 s, and a frozen
+/// sandbox does not notice.
 const MAX_IDLE: Duration = Duration::from_secs(120);
-/// The setting that says where the database is, instead of the host in an RDS secret: the secret of a user behind RDS
-/// Proxy names the cluster, for that is where its password is rotated.
+/// The setting that takes the place of the host in an RDS secret. Behind RDS Proxy a user's secret names the cluster,
+/// where the password is rotated, and not the proxy.
 pub(super) const HOST: &str = "DATABASE_HOST";
-/// The setting that says, by `true`, that a connection keeps the statements that were prepared on it: PostgreSQL's own
-/// does, a pooler in transaction mode may hand them to another client.
+/// The setting that says, by `true`, that a connection keeps its prepared statements. PostgreSQL's own connections do; a
+/// pooler in transaction mode may hand them to another client.
 const PREPARED: &str = "DATABASE_PREPARED";
-/// The variable in which Managed Instances say how many requests share one sandbox.
+/// The variable with the number of requests that share one sandbox; Managed Instances set it.
 const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
 /// The database users, each with the narrowest grants (see `migrations/V0001__logins.sql`).
@@ -48,7 +48,7 @@ pub enum Login {
     Provisioner,
     /// Stores what public forms send, and sees nothing.
     Intake,
-    /// Reads what public forms sent, to file what was left or to read it anew.
+    /// Reads what public forms sent, to file it or to read it anew.
     Parser,
 }
 
@@ -56,7 +56,7 @@ impl Login {
     /// Every login user.
     pub const ALL: [Self; 5] = [Self::Reader, Self::Writer, Self::Provisioner, Self::Intake, Self::Parser];
 
-    /// Its name in PostgreSQL.
+    /// The user's name in PostgreSQL.
     #[must_use]
     pub fn user(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl Login {
         }
     }
 
-    /// The setting that holds its connection URL.
+    /// The setting that holds the user's connection URL.
     #[must_use]
     pub fn setting(self) -> &'static str {
         match self {
@@ -81,8 +81,8 @@ impl Login {
     }
 }
 
-/// The pool of one sandbox. Connections are opened when first needed and never outlive a failure. They keep prepared
-/// statements if the setting `DATABASE_PREPARED` says that they can.
+/// The pool of one sandbox. A connection is opened when it is first needed, and closed after a failure. Connections keep
+/// prepared statements if the setting `DATABASE_PREPARED` says so.
 pub struct Database {
     pool: Pool,
     prepares: bool,
@@ -119,8 +119,8 @@ impl Database {
         Ok(Self { pool, prepares })
     }
 
-    /// Opens the first connection ahead of the first request. A database that is down now may be up by then,
-    /// so that failure is only logged.
+    /// Opens the first connection before the first request. A database that is down now may be up by then, so that
+    /// failure is only logged.
     ///
     /// # Errors
     /// When the login user could bypass row-level security: such a function must not start.
@@ -135,7 +135,7 @@ impl Database {
         }
     }
 
-    /// Closes the connections, so that the server need not find out by itself.
+    /// Closes the connections, so that the server does not have to find out by itself.
     pub fn close(&self) {
         self.pool.close();
     }
@@ -145,9 +145,9 @@ impl Database {
     }
 
     pub(super) async fn connection(&self) -> Result<Object, DbError> {
-        // Lets the connection's own task see a socket that died while the sandbox slept.
+        // Lets the connection's own task notice a socket that died while the sandbox was frozen.
         tokio::task::yield_now().await;
-        // The pool's own timeouts leave out the hook.
+        // The pool's own timeouts do not cover the hook.
         match timeout(WAIT_TIMEOUT, self.pool.get()).await {
             Ok(connection) => connection.map_err(DbError::from),
             Err(late) => Err(DbError::Unavailable(late.into())),
@@ -155,7 +155,7 @@ impl Database {
     }
 }
 
-/// RDS keeps a user's secret in this form; everyone else keeps a URL.
+/// The form of a secret that RDS keeps. Any other secret is a URL.
 #[derive(Deserialize)]
 struct RdsSecret {
     username: String,
@@ -165,7 +165,7 @@ struct RdsSecret {
     dbname: String,
 }
 
-/// The connection of a URL or an RDS secret; `host` takes the place of the secret's.
+/// Reads a URL or an RDS secret; `host` takes the place of the secret's.
 pub(super) fn parse(name: &'static str, value: &str, host: Option<&str>) -> Result<Config, StartupError> {
     // The parsers' own messages may quote the password.
     let invalid = |what: &str| StartupError::Invalid(name, what.to_owned());
@@ -235,7 +235,7 @@ impl Tls {
     }
 }
 
-/// Whoever waits for the connection gets its error; telling it here too would log it twice.
+/// Runs the connection. Its error is returned to the statements that wait for it, so it is not logged here.
 async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
     let _ = connection.await;
 }
@@ -258,13 +258,13 @@ impl Connect for Connector {
             if !self.settings.is_secret(self.name) {
                 return self.tls.connect(&config).await;
             }
-            // As the secret was last read, which a rotation may have changed since the pool was made.
+            // The secret may have been rotated, and read again, since the pool was made.
             let known = self.settings.required(self.name).await.unwrap_or_default();
             match self.tls.connect(&self.parse(&known).await.unwrap_or(config)).await {
                 Err(error) if refuses_password(&error) => {
                     tracing::warn!(setting = self.name, "password refused, reading the secret again");
                     let renewed = self.settings.refresh(self.name, &known).await.ok();
-                    // A secret that is unreadable or the same leaves the refusal.
+                    // If the secret is unreadable or the same, the refusal stands.
                     let Some(renewed) = renewed.filter(|value| *value != known) else { return Err(error) };
                     let Ok(config) = self.parse(&renewed).await else { return Err(error) };
                     self.tls.connect(&config).await
@@ -282,14 +282,14 @@ impl Connector {
     }
 }
 
-/// The text deadpool carries from the hook to [`DbError`].
+/// The text that deadpool passes from the hook to [`DbError`].
 pub(super) const BYPASSES: &str = "the login user could bypass row-level security";
 
 /// The first minor release of each major version with the row-level security fixes of 2026-11-12.
 const PATCHED: [i32; 4] = [15_0020, 16_0016, 17_0012, 18_0006];
 
-/// Row-level security binds neither a superuser, nor BYPASSRLS, nor (unless forced) a table's owner: a
-/// function that logs in as one of them, directly or through a role, gets no connection.
+/// Refuses a user whom row-level security does not bind: a superuser, one with BYPASSRLS, or an owner of a table, directly
+/// or through a role.
 async fn refuse_bypass(client: &Client) -> Result<(), HookError> {
     const SQL: &str = "select current_setting('server_version_num')::int,
         exists (select from pg_roles where (rolsuper or rolbypassrls) and pg_has_role(oid, 'member'))

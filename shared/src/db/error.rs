@@ -1,4 +1,4 @@
-//! What can go wrong at the database, and the one place where a constraint's name becomes an answer.
+//! Errors of the database, and the one place where a constraint's name becomes an answer.
 use std::error::Error;
 
 use deadpool_postgres::{HookError, PoolError};
@@ -9,10 +9,10 @@ use super::connect::BYPASSES;
 use crate::chain::chain;
 use crate::error::ApiError;
 
-/// A failed statement, by what the caller can do about it.
+/// Why a statement failed, by what the caller can do about it.
 #[derive(Debug, Error)]
 pub enum DbError {
-    /// No connection, or it broke: the database is down, restarting or full.
+    /// There is no connection, or it broke: the database is down, restarting or full.
     #[error("the database cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The login user is one that row-level security does not bind.
@@ -30,7 +30,7 @@ impl DbError {
         chain(self)
     }
 
-    /// Whether the gate knows the caller too little: provisioning may help.
+    /// Whether the gate does not know the caller yet, so that provisioning may help.
     pub(super) fn wants_provisioning(&self) -> bool {
         matches!(self, Self::Refused(error) if error.code().is_some_and(|code| code.code() == "NV001"))
     }
@@ -48,7 +48,7 @@ impl From<tokio_postgres::Error> for DbError {
 }
 
 /// Whether the connection broke or the server is going down, coming up or full: SQLSTATE classes 08, 53, 57P.
-/// What is left is a refusal or a mistake of ours, such as a column read as the wrong type.
+/// Any other error is a refusal or a mistake of ours, such as a column read as the wrong type.
 fn is_outage(error: &tokio_postgres::Error) -> bool {
     let io = error.source().is_some_and(|source| source.is::<std::io::Error>());
     let server = |code: &SqlState| ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));

@@ -1,4 +1,4 @@
-//! The database. A handler reaches it through a [`Scope`] and in no other way.
+//! The database. A handler reaches it through a [`Scope`] only.
 mod columns;
 mod connect;
 mod error;

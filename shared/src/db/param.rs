@@ -1,4 +1,4 @@
-//! Parameters that carry their PostgreSQL type, so that a statement needs no round trip to learn it.
+//! Parameters with their PostgreSQL types. With them a statement needs no round trip to ask for the types.
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
