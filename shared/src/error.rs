@@ -35,11 +35,11 @@ pub type Constraint = (&'static str, fn() -> ApiError);
 /// One invalid field of a body, a query or a path.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct FieldError {
-    /// Where, as in `attribution.utm_source`.
+    /// The name of the field, such as `attribution.utm_source`.
     pub field: String,
-    /// What kind of mistake: `required`, `unknown`, `type` or `invalid`.
+    /// The kind of mistake: `required`, `unknown`, `type` or `invalid`.
     pub code: &'static str,
-    /// What to do about it.
+    /// What is wrong with the value, as a sentence without its subject.
     pub message: String,
 }
 
@@ -50,22 +50,22 @@ impl FieldError {
     }
 }
 
-/// What every refusal has for a body (RFC 9457). Go by `code`; the other texts are for people.
+/// The body of every refusal (RFC 9457). Programs go by `code`; the other texts are for people.
 #[derive(JsonSchema, Serialize)]
 pub struct Problem<'a> {
     /// Always `about:blank`: the kind of problem is the `code`.
     r#type: &'static str,
     /// The status in words.
     title: &'a str,
-    /// The status, again.
+    /// The HTTP status.
     status: u16,
-    /// Stable.
+    /// The stable code of the problem.
     code: &'a str,
     /// What is wrong.
     detail: &'a str,
-    /// For whoever looks it up in the log.
+    /// The id of the request, by which it is found in the log.
     request_id: &'a str,
-    /// Every invalid field or parameter, at once.
+    /// Every invalid field or parameter.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
 }
