@@ -16,6 +16,7 @@ pub mod seed;
 pub mod stack;
 pub mod state;
 pub mod supervised;
+pub mod svix;
 pub mod sync_clerk;
 pub mod table;
 pub mod testing;

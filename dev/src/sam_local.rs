@@ -24,7 +24,6 @@ use self::engine::Engine;
 pub use self::engine::NotHere;
 use crate::clerk::backend::SECRET_KEY;
 use crate::clerk::{ActiveOrganization, Clerk, SessionToken};
-use crate::clerk_event::sign;
 use crate::invocations::{FILES, INVOCATIONS, Invocation, prepare};
 use crate::people::{KARI, TESLA_OSLO};
 use crate::postgres::{free_port, last_lines};
@@ -32,6 +31,7 @@ use crate::progress::Step;
 use crate::stack::Stop;
 use crate::state::ORIGIN;
 use crate::supervised::Program;
+use crate::svix::sign;
 use crate::testing::{TestCluster, TestDatabase};
 use crate::{database, environment, tools};
 
