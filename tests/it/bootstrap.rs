@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::clerk_webhook::delivery;
+use crate::support::clerk::delivery;
 use crate::support::log;
 use crate::support::metrics::{Metrics, NAMESPACE};
 use crate::support::proxy::Proxy;

@@ -9,16 +9,16 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use clerk_webhook::{Config, Secrets};
 use dev::clerk::ActiveOrganization;
 use dev::people::{Dealership, KARI, NINA, Person, TESLA_OSLO};
-use hmac::{Hmac, KeyInit, Mac};
+use dev::svix;
 use jiff::Timestamp;
 use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::{Body, Request};
 use serde_json::{Value, json};
-use sha2::Sha256;
 use shared::App;
 use shared::clock::Clock;
 use shared::config::Settings;
 
+use crate::support::clerk::{SAMPLES, delivery};
 use crate::support::proxy::Proxy;
 use crate::support::{Event, Reply, WEBHOOK_SECRET, World, event, kari, nina, session_token, token};
 
@@ -54,22 +54,6 @@ const NOW: i64 = 1_795_000_000;
 const ACME: &str = "org_29w9IfBrPmcpi0IeBVaKtA7R94W";
 const FOUNDER: &str = "user_29w83sxmDNGwOuEthce5gg56FcC";
 
-/// A signature by the specification's words: https://github.com/standard-webhooks/standard-webhooks.
-fn sign(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> String {
-    let secret = secret.strip_prefix("whsec_").unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&STANDARD.decode(secret).unwrap()).unwrap();
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(body);
-    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
-}
-
-/// The event with the headers of a message that Clerk sends now.
-pub fn delivery(id: &str, event: Event) -> Event {
-    let timestamp = Timestamp::now().as_second().to_string();
-    let signature = sign(WEBHOOK_SECRET, id, &timestamp, event.text().as_bytes());
-    event.header("svix-id", id).header("svix-timestamp", &timestamp).header("svix-signature", &signature)
-}
-
 /// A request still to be sent, for a row of a table to edit. It would be accepted as it is.
 struct Message {
     headers: Vec<(String, String)>,
@@ -87,7 +71,7 @@ impl Message {
 
     fn sign(&mut self, secret: &str, id: &str, timestamp: impl ToString) {
         let timestamp = timestamp.to_string();
-        let signature = sign(secret, id, &timestamp, &self.body);
+        let signature = svix::sign(secret, id, &timestamp, &self.body).unwrap();
         self.headers = [("svix-id", id), ("svix-timestamp", &timestamp), ("svix-signature", &signature)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
@@ -202,7 +186,7 @@ fn assert_all(statuses: Vec<(&str, u16)>, expected: u16) {
 #[tokio::test]
 async fn the_public_vectors_are_accepted_at_their_time_and_refused_after_it() {
     for [secret, id, timestamp, body, signature] in VECTORS {
-        assert_eq!(sign(secret, id, timestamp, body.as_bytes()), signature);
+        assert_eq!(svix::sign(secret, id, timestamp, body.as_bytes()).unwrap(), signature);
         let seconds: i64 = timestamp.parse().unwrap();
         // A good signature over what is no event of Clerk's.
         for (now, status) in
@@ -542,19 +526,6 @@ async fn list_leads(world: &World, token: &str) -> Reply {
     world.send(event("list-leads").by(token)).await
 }
 
-/// Clerk's nine samples, in the order in which they happened.
-const SAMPLES: [&str; 9] = [
-    "clerk-webhook/user.created",
-    "clerk-webhook/user.updated",
-    "clerk-webhook/organization.created",
-    CREATED,
-    "clerk-webhook/organization.updated",
-    UPDATED,
-    DELETED,
-    "clerk-webhook/user.deleted",
-    "clerk-webhook/organization.deleted",
-];
-
 #[tokio::test]
 async fn each_sample_of_clerks_changes_what_it_says_however_often_it_comes() {
     const PERSON: &str = "user_29w83sxmDNGwOuEthce5gg56FcC Example";
@@ -650,9 +621,9 @@ async fn a_body_that_the_gateway_encoded_counts_as_it_was_sent() {
         let event = encoded.clone().header("svix-id", "msg_1").header("svix-timestamp", &timestamp);
         event.header("svix-signature", &signature)
     };
-    let over_the_encoding = sign(WEBHOOK_SECRET, "msg_1", &timestamp, encoded.text().as_bytes());
-    world.send(headers(over_the_encoding)).await.expect(401);
-    world.send(headers(sign(WEBHOOK_SECRET, "msg_1", &timestamp, &body))).await.expect(200);
+    let sign = |body: &[u8]| svix::sign(WEBHOOK_SECRET, "msg_1", &timestamp, body).unwrap();
+    world.send(headers(sign(encoded.text().as_bytes()))).await.expect(401);
+    world.send(headers(sign(&body))).await.expect(200);
     assert_eq!(state(&world).await, [format!("{ACME} Acme Inc acme-inc")]);
 }
 

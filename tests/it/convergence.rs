@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use tokio::runtime::Runtime;
 
-use crate::clerk_webhook::delivery;
+use crate::support::clerk::delivery;
 use crate::support::{CLERK, Event, ISSUER, ORIGIN, World, cases, event};
 use model::{Clerk, Happening, Step, Token};
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use shared::db::{Login, connect_as_owner};
 use uuid::Uuid;
 
-use crate::clerk_webhook::delivery;
-use crate::import_leads;
+use crate::support::clerk::delivery;
+use crate::support::leads::commit;
 use crate::support::log::Log;
 use crate::support::proxy::Proxy;
 use crate::support::{ENDPOINTS, Event, World, event, kari, lead, merge_id, nina, session_token, submission};
@@ -76,7 +76,7 @@ pub fn requests(n: u16) -> Vec<(&'static str, Event)> {
     let form = format!("email={key}%40b.example");
     let form = event("form-webhook/urlencoded").path("dealership_id", TESLA_OSLO.id).body(&form);
     let form = form.header("accept", "application/json");
-    let import = import_leads::commit(by_kari("import-leads")).header("idempotency-key", &key);
+    let import = commit(by_kari("import-leads")).header("idempotency-key", &key);
     vec![
         ("clerk-webhook", clerk.clone()),
         ("clerk-webhook, delivered again", clerk),

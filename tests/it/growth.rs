@@ -8,7 +8,7 @@ use shared::page::{Cursor, Order};
 use uuid::Uuid;
 
 use crate::clerk_reconcile::Bench;
-use crate::clerk_webhook::delivery;
+use crate::support::clerk::{SAMPLES, delivery};
 use crate::support::plans::Plans;
 use crate::support::{Event, World, event, kari, token};
 use crate::{flushes, parse_submissions};
@@ -18,18 +18,6 @@ const FILL: &str = include_str!("growth/fill.sql");
 /// Rows of all tables that a page of 50 may touch: the rows themselves, one to see whether there is more, and the
 /// newest message of each, with some room for another version's plan and for a dealership's people.
 const MOST_ROWS: i64 = 400;
-/// One of each kind, in an order in which Clerk may send them.
-const CLERK_MESSAGES: [&str; 9] = [
-    "clerk-webhook/organization.created",
-    "clerk-webhook/organization.updated",
-    "clerk-webhook/user.created",
-    "clerk-webhook/user.updated",
-    "clerk-webhook/organizationMembership.created",
-    "clerk-webhook/organizationMembership.updated",
-    "clerk-webhook/organizationMembership.deleted",
-    "clerk-webhook/user.deleted",
-    "clerk-webhook/organization.deleted",
-];
 /// A connection that was closed has ended by then.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -174,7 +162,7 @@ async fn each_route_reads_what_it_needs() {
         let event = if name == "export-leads" { event.query("status=contacted") } else { event };
         filled.assert_reads_little(name, event).await;
     }
-    for (n, name) in CLERK_MESSAGES.into_iter().enumerate() {
+    for (n, name) in SAMPLES.into_iter().enumerate() {
         filled.assert_reads_little(name, delivery(&format!("msg_of_kind_{n}"), event(name))).await;
     }
 }

@@ -5,21 +5,13 @@ mod large;
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use crate::support::leads::commit;
 use crate::support::{Event, Reply, World, event, id, kari, nina, ola, per};
 
 /// This file, as a browser posts it.
 fn file(bytes: impl AsRef<[u8]>) -> Event {
     event("import-leads/windows-1252").bytes(bytes.as_ref())
-}
-
-/// The same import, for good.
-pub fn commit(import: Event) -> Event {
-    let request = import.request();
-    let digest: String =
-        Sha256::digest(&request.body()[..]).iter().map(|byte| format!("{byte:02x}")).collect();
-    import.query(&format!("commit={digest}"))
 }
 
 async fn preview(world: &World, bytes: impl AsRef<[u8]>) -> Value {

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::clerk_webhook::delivery;
-use crate::import_leads;
+use crate::support::clerk::delivery;
+use crate::support::leads::commit;
 use crate::support::{ENDPOINTS, Event, LIFETIME, Reply, World, event, session_token, token};
 
 /// Clerk tells that this one has left before the next persona calls, with the same token.
@@ -50,7 +50,7 @@ fn about(lead: Uuid, other: Uuid, function: &'static str) -> Event {
         "create-lead" => event.json(json!({"source": "manual", "first_name": "Ny"})),
         "merge-lead" => event.id(lead).json(json!({"lead_id": other})),
         "patch-lead" => event.id(lead).json(json!({"company": "Isolert AS"})).without_header("if-match"),
-        "import-leads" => import_leads::commit(event),
+        "import-leads" => commit(event),
         "form-preflight" | "form-script" | "form-webhook" => event.path("dealership_id", TESLA_OSLO.id),
         _ => event.id(lead),
     }

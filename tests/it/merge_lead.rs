@@ -8,12 +8,8 @@ use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::support::leads::merge;
 use crate::support::{Event, Reply, World, event, id, kari, lead, nina, ola, per, time};
-
-/// A merge of the other into the survivor, which no idempotency key stands for.
-pub fn merge(survivor: Uuid, other: Uuid) -> Event {
-    event("merge-lead").without_header("idempotency-key").id(survivor).json(json!({"lead_id": other}))
-}
 
 async fn get(world: &World, id: Uuid) -> Reply {
     world.send(event("get-lead").id(id).by(&kari())).await.expect(200)

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
+use crate::support::clerk::delivery;
 use crate::support::proxy::Proxy;
 use crate::support::{ISSUER, ORIGIN, Reply, World, endpoint, event, kari, lead};
 
@@ -167,7 +168,7 @@ async fn every_route_says_503_while_the_database_is_down_and_serves_when_it_is_u
             event("create-conversation")
                 .by(&kari)
                 .json(json!({ "lead_id": lead, "channel": "note", "body": "Ring." })),
-            crate::clerk_webhook::delivery("msg_1", event("clerk-webhook")),
+            delivery("msg_1", event("clerk-webhook")),
             event("form-webhook").path("dealership_id", TESLA_OSLO.id),
             event("delete-lead").by(&kari).id(crate::support::lead(2)),
         ]
@@ -210,7 +211,7 @@ async fn a_database_that_takes_everything_and_answers_nothing_costs_a_bounded_ti
         event("get-lead").by(&kari).id(lead),
         event("patch-lead").by(&kari).id(lead).json(json!({ "company": "Fjord AS" })),
         event("health"),
-        crate::clerk_webhook::delivery("msg_1", event("clerk-webhook")),
+        delivery("msg_1", event("clerk-webhook")),
     ];
     proxy.set_silent(true);
     // Nothing can come any more, so the clock may run ahead to the next deadline.

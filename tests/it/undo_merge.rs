@@ -7,7 +7,7 @@ use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::merge_lead::merge;
+use crate::support::leads::merge;
 use crate::support::{Event, Reply, World, event, id, kari, lead, merge_id, nina, ola, per, time};
 
 /// Every row of every table with a tenant, as text, but the journal's own.

@@ -4,7 +4,7 @@ use dev::people::{FOUNDED_MS, KARI, NINA, OLA, TESLA_OSLO, VW_BERGEN};
 use serde_json::json;
 
 use super::{Bench, now};
-use crate::clerk_webhook::delivery;
+use crate::support::clerk::delivery;
 use crate::support::{World, event, session_token, token};
 
 /// Clerk has gone on, and none of it was told.

@@ -5,7 +5,8 @@ use dev::people::{KARI, NINA, Person, TESLA_OSLO};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{ACME, CREATED, DELETED, FOUNDER, UPDATED, deliver, delivery, list_leads, sample, state};
+use super::{ACME, CREATED, DELETED, FOUNDER, UPDATED, deliver, list_leads, sample, state};
+use crate::support::clerk::delivery;
 use crate::support::proxy::Proxy;
 use crate::support::{Event, World, event, lead, session_token};
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::export;
-use crate::import_leads::commit;
+use crate::support::leads::commit;
 use crate::support::{World, cases, event, kari, per};
 
 /// What both a file has and an import fills.

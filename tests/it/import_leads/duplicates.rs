@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{commit, file, import, leads, preview, refusal, statuses};
+use super::{file, import, leads, preview, refusal, statuses};
+use crate::support::leads::commit;
 use crate::support::{World, event, kari, lead, ola};
 
 /// Imports that arrive at once.

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 
-use super::{commit, errors, file, import, kept, preview, refusal, statuses};
+use super::{errors, file, import, kept, preview, refusal, statuses};
+use crate::support::leads::commit;
 use crate::support::{World, cases, event, kari};
 
 const ROWS: &str = "Fornavn;Etternavn;Melding\r\nÆrlend;Ødegård;Blåbærsyltetøy på Ås\r\n";

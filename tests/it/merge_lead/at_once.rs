@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::merge;
+use crate::support::leads::merge;
 use crate::support::{Event, Reply, World, event, kari, lead};
 
 /// How many requests of a kind arrive at once.

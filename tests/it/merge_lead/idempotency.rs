@@ -4,7 +4,8 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{get, merge, patch};
+use super::{get, patch};
+use crate::support::leads::merge;
 use crate::support::{World, event, kari, lead};
 
 /// How often one request arrives at once.

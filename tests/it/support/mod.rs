@@ -1,7 +1,9 @@
 //! A world for one test: its own database, Clerk's key, and every function's handler behind real events.
 pub mod catalog;
+pub mod clerk;
 mod endpoints;
 mod event;
+pub mod leads;
 pub mod log;
 pub mod metrics;
 pub mod openapi;

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{dump, undo};
-use crate::merge_lead::merge;
+use crate::support::leads::merge;
 use crate::support::{World, cases, event, kari, vehicle};
 
 const INSERT_LEAD: &str = "
