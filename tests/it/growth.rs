@@ -7,11 +7,12 @@ use serde_json::json;
 use shared::page::{Cursor, Order};
 use uuid::Uuid;
 
-use crate::clerk_reconcile::Bench;
+use crate::support::clerk::reconciliation::Reconciliation;
 use crate::support::clerk::{SAMPLES, delivery};
 use crate::support::plans::Plans;
+use crate::support::requests::{prepare, requests};
+use crate::support::submissions::file_left;
 use crate::support::{Event, World, event, kari, token};
-use crate::{flushes, parse_submissions};
 
 /// Six dealerships with three thousand leads each, and a thousand without any.
 const FILL: &str = include_str!("growth/fill.sql");
@@ -156,8 +157,8 @@ async fn a_page_reads_what_it_shows() {
 #[tokio::test]
 async fn each_route_reads_what_it_needs() {
     let filled = Measured::with(FILL).await;
-    flushes::prepare(&filled.world, 1).await;
-    for (name, event) in flushes::requests(1) {
+    prepare(&filled.world, 1).await;
+    for (name, event) in requests(1) {
         // A file of everything reads everything.
         let event = if name == "export-leads" { event.query("status=contacted") } else { event };
         filled.assert_reads_little(name, event).await;
@@ -189,7 +190,7 @@ async fn what_is_left_to_parse_is_found_without_what_is_filed() {
          where id in (select id from submissions where verdict = 'accepted' order by received_at limit 3)";
     filled.world.owner().await.batch_execute(leave).await.unwrap();
     let dealerships = filled.world.count("select count(*) from dealerships").await;
-    let run = async |world: &World| assert_eq!(parse_submissions::file_left(world).await.changed, 3);
+    let run = async |world: &World| assert_eq!(file_left(world).await.changed, 3);
     let Cost { scanned, rows, plans } = filled.cost(run).await;
     assert!(
         scanned == ["dealerships"] && rows <= dealerships + MOST_ROWS,
@@ -210,7 +211,7 @@ async fn a_sequential_scan_is_told_with_its_plan() {
 /// The inbox is the one table of Clerk's that grows with every event.
 #[tokio::test]
 async fn a_reconciliation_reads_the_messages_that_it_forgets_and_no_other() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     let fill = "insert into webhook_inbox (provider, message_id, payload, clerk_user_id, received_at)
                 select 'clerk', 'msg_' || i, '{}', 'user_' || i % 1000, now() - i * interval '2 minutes' from generate_series(1, 70000) i;
                 insert into webhook_inbox (provider, message_id, payload, clerk_user_id, received_at)

@@ -2,31 +2,17 @@
 use std::time::Duration;
 
 use dev::people::{TESLA_OSLO, VW_BERGEN};
-use parse_submissions::{Difference, Replay, Report, Request, SCHEDULE, parse};
+use parse_submissions::{Difference, Replay, Report, Request};
 use serde_json::{Value, json};
-use shared::Job;
-use shared::clock::Clock;
-use shared::config::Settings;
 use uuid::Uuid;
 
 use crate::bootstrap;
+use crate::support::submissions::{file_left, parse};
 use crate::support::{World, event, kari};
-
-async fn run(world: &World, request: Request) -> (Report, Vec<Difference>) {
-    let settings = Settings::from_variables(world.variables());
-    let job = Job::new(&SCHEDULE, settings, Clock::system()).await.unwrap();
-    let mut told = Vec::new();
-    let report = parse(&job, &request, &mut |difference| told.push(difference)).await.unwrap();
-    (report, told)
-}
-
-pub async fn file_left(world: &World) -> Report {
-    run(world, Request::default()).await.0
-}
 
 async fn replay(world: &World, dry_run: bool) -> (Report, Vec<Difference>) {
     let replay = Replay { dealership_id: TESLA_OSLO.id, since: None, dry_run };
-    run(world, Request { replay: Some(replay) }).await
+    parse(world, Request { replay: Some(replay) }).await
 }
 
 async fn send(world: &World, fields: Value) -> Uuid {

@@ -5,12 +5,13 @@ use clerk_reconcile::Config;
 use dev::clerk::backend::{Fault, INSTANCE_ID, user};
 use serde_json::json;
 
-use super::{Bench, now};
+use super::now;
+use crate::support::clerk::reconciliation::Reconciliation;
 use crate::support::event;
 
 #[tokio::test]
 async fn every_page_of_every_list_is_read() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.limit_pages(2);
     let at = now();
     bench.backend.edit(|clerk| {
@@ -36,7 +37,7 @@ async fn every_page_of_every_list_is_read() {
 
 #[tokio::test]
 async fn a_busy_or_broken_api_is_asked_again_when_it_wants() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.fail([Fault::TooMany(1), Fault::Status(500), Fault::TooMany(0)]);
     assert_eq!(bench.run().await, "");
     let asked = bench.backend.asked();
@@ -48,7 +49,7 @@ async fn a_busy_or_broken_api_is_asked_again_when_it_wants() {
 
 #[tokio::test]
 async fn an_api_that_stays_busy_fails_the_run() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.fail([Fault::TooMany(0); 100]);
     assert_eq!(
         bench.try_run(json!({ "dry_run": false })).await.unwrap_err(),
@@ -59,7 +60,7 @@ async fn an_api_that_stays_busy_fails_the_run() {
 
 #[tokio::test]
 async fn a_failure_midway_leaves_what_was_done_and_the_next_run_goes_on() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.sql("update dealerships set name = 'Old'; update users set first_name = 'Old'").await;
     // The instance, whether it is ours, the two pages of organizations; and then no people.
     bench.backend.fail([Fault::None, Fault::None, Fault::None, Fault::None, Fault::Status(422)]);
@@ -73,7 +74,7 @@ async fn a_failure_midway_leaves_what_was_done_and_the_next_run_goes_on() {
 
 #[tokio::test]
 async fn a_wrong_key_is_an_error_at_once() {
-    let bench = Bench::seeded().await.set("CLERK_SECRET_KEY", "sk_test_of_somebody_else");
+    let bench = Reconciliation::seeded().await.set("CLERK_SECRET_KEY", "sk_test_of_somebody_else");
     let before = bench.dump().await;
     let failure = bench.try_run(json!({ "dry_run": false })).await.unwrap_err();
     assert_eq!(failure, "Clerk refuses CLERK_SECRET_KEY for /v1/instance (status 401)");
@@ -84,11 +85,11 @@ async fn a_wrong_key_is_an_error_at_once() {
 #[tokio::test]
 async fn the_key_goes_to_nobody_who_could_read_it_on_the_way() {
     for address in ["http://api.clerk.com", "ftp://127.0.0.1", "127.0.0.1", "mailto:a@b.example"] {
-        let bench = Bench::seeded().await.set("CLERK_API_URL", address);
+        let bench = Reconciliation::seeded().await.set("CLERK_API_URL", address);
         let refused = Config::read(bench.job().await.settings()).await.err().unwrap().to_string();
         assert!(refused.starts_with("CLERK_API_URL cannot be used: not an https:// URL"), "{refused}");
     }
-    let bench = Bench::seeded().await.set("CLERK_SECRET_KEY", "sk_test_\n");
+    let bench = Reconciliation::seeded().await.set("CLERK_SECRET_KEY", "sk_test_\n");
     assert!(Config::read(bench.job().await.settings()).await.is_ok(), "a line end was pasted along");
     let bench = bench.set("CLERK_SECRET_KEY", "sk_test_\nsecret");
     let refused = Config::read(bench.job().await.settings()).await.err().unwrap().to_string();
@@ -97,7 +98,7 @@ async fn the_key_goes_to_nobody_who_could_read_it_on_the_way() {
 
 #[tokio::test]
 async fn another_instance_stops_the_run_before_the_first_change() {
-    let other = Bench::seeded().await.set("CLERK_INSTANCE_ID", "ins_other");
+    let other = Reconciliation::seeded().await.set("CLERK_INSTANCE_ID", "ins_other");
     other.sql("update dealerships set name = 'Old'").await;
     let before = other.dump().await;
     for event in
@@ -110,13 +111,13 @@ async fn another_instance_stops_the_run_before_the_first_change() {
         );
     }
     assert_eq!(other.dump().await, before);
-    let same = Bench::seeded().await.set("CLERK_INSTANCE_ID", INSTANCE_ID);
+    let same = Reconciliation::seeded().await.set("CLERK_INSTANCE_ID", INSTANCE_ID);
     assert_eq!(same.run().await, "");
 }
 
 #[tokio::test]
 async fn a_clerk_that_knows_none_of_our_dealerships_stops_the_run_before_the_first_change() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.sql("update dealerships set clerk_org_id = clerk_org_id || '_of_another'").await;
     let before = bench.dump().await;
     let one = json!({ "dry_run": false, "organization_id": "org_tesla_oslo_of_another" });
@@ -129,7 +130,7 @@ async fn a_clerk_that_knows_none_of_our_dealerships_stops_the_run_before_the_fir
 
 #[tokio::test]
 async fn an_organization_that_is_neither_clerks_nor_an_id_is_an_error() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     let failure =
         bench.try_run(json!({ "dry_run": false, "organization_id": "audi-molde" })).await.unwrap_err();
     assert!(failure.starts_with("Clerk has no organization audi-molde"), "{failure}");
@@ -137,7 +138,7 @@ async fn an_organization_that_is_neither_clerks_nor_an_id_is_an_error() {
 
 #[tokio::test]
 async fn a_mistyped_event_writes_nothing_and_asks_nobody() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     let mistyped = event("clerk-reconcile/mistyped").value().clone();
     for event in [mistyped, json!({}), json!(null), json!({ "dry_run": "no" })] {
         let failure = bench.try_run(event).await.unwrap_err();

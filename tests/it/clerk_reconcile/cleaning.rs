@@ -1,12 +1,12 @@
 //! What a run removes when all is reconciled: dealerships deleted long ago, and old messages.
 use serde_json::json;
 
-use super::Bench;
+use crate::support::clerk::reconciliation::Reconciliation;
 use crate::support::event;
 
 /// One dealership whose grace period is over and one whose is not, an old message and one that is not.
-async fn bench() -> Bench {
-    let mut bench = Bench::seeded().await;
+async fn bench() -> Reconciliation {
+    let mut bench = Reconciliation::seeded().await;
     bench.ahead = jiff::SignedDuration::ZERO;
     bench
         .sql(

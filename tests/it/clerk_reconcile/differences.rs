@@ -3,13 +3,14 @@ use dev::clerk::backend::{Backend, Directory, organization, user};
 use dev::people::{FOUNDED_MS, KARI, NINA, OLA, TESLA_OSLO, VW_BERGEN};
 use serde_json::json;
 
-use super::{Bench, now};
+use super::now;
 use crate::support::clerk::delivery;
+use crate::support::clerk::reconciliation::Reconciliation;
 use crate::support::{World, event, session_token, token};
 
 /// Clerk has gone on, and none of it was told.
-async fn everything_differs() -> Bench {
-    let bench = Bench::seeded().await;
+async fn everything_differs() -> Reconciliation {
+    let bench = Reconciliation::seeded().await;
     let later = now();
     bench.backend.edit(|clerk| {
         // A dealership and a person that we do not know, a new member of theirs and of another.
@@ -85,7 +86,7 @@ async fn what_is_repaired_counts_for_the_next_request() {
 /// As on the first day of a deployment.
 #[tokio::test]
 async fn an_empty_database_gets_everybody() {
-    let bench = Bench::new(World::empty().await, Backend::default()).await;
+    let bench = Reconciliation::new(World::empty().await, Backend::default()).await;
     let would = bench.dry_run().await;
     assert_eq!(bench.run().await, would);
     assert_eq!(bench.run().await, "");
@@ -94,7 +95,7 @@ async fn an_empty_database_gets_everybody() {
 
 #[tokio::test]
 async fn a_list_that_passes_over_somebody_removes_nobody() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     for hidden in ["org_vw_bergen", "user_kari_nordmann", "orgmem_tesla_oslo_nina"] {
         bench.backend.hide(hidden);
     }
@@ -109,7 +110,7 @@ async fn a_list_that_passes_over_somebody_removes_nobody() {
 
 #[tokio::test]
 async fn what_a_list_passed_over_is_repaired_all_the_same() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.hide(KARI.clerk_user_id);
     bench.backend.edit(|clerk| {
         clerk.users[0]["first_name"] = json!("Karianne");
@@ -120,7 +121,7 @@ async fn what_a_list_passed_over_is_repaired_all_the_same() {
 
 #[tokio::test]
 async fn who_has_just_been_vouched_for_is_not_removed() {
-    let mut bench = Bench::seeded().await;
+    let mut bench = Reconciliation::seeded().await;
     bench.backend.edit(|clerk| {
         clerk.delete("orgmem_tesla_oslo_nina");
         clerk.delete(dev::people::PER.clerk_user_id);
@@ -141,7 +142,7 @@ async fn who_has_just_been_vouched_for_is_not_removed() {
 
 #[tokio::test]
 async fn what_we_were_told_after_clerks_answer_stays() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.sql(&format!("update users set first_name = 'Newer', clerk_version = {}", FOUNDED_MS + 1)).await;
     bench.sql(&format!("update dealerships set name = 'Newer', clerk_version = {}", FOUNDED_MS + 1)).await;
     let before = bench.dump().await;
@@ -157,7 +158,7 @@ async fn what_we_were_told_after_clerks_answer_stays() {
 
 #[tokio::test]
 async fn what_clerk_has_deleted_once_never_comes_back() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.sql("insert into clerk_tombstones values ('orgmem_tesla_oslo_nina', now())").await;
     bench
         .sql("update memberships set removed_at = now() where clerk_membership_id = 'orgmem_tesla_oslo_nina'")
@@ -172,7 +173,7 @@ async fn what_clerk_has_deleted_once_never_comes_back() {
 
 #[tokio::test]
 async fn an_answer_that_lacks_what_we_need_changes_nothing() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.edit(|clerk| {
         clerk.users[0]["updated_at"] = json!("yesterday");
         clerk.organizations[0].as_object_mut().unwrap().remove("updated_at");
@@ -202,7 +203,7 @@ async fn one_organization_alone_is_brought_to_what_clerk_says() {
 
 #[tokio::test]
 async fn a_character_that_the_database_cannot_hold_stops_no_run() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.edit(|clerk| {
         clerk.users[0]["first_name"] = json!("Ka\0ri");
         clerk.users[0]["updated_at"] = json!(now());
@@ -214,7 +215,7 @@ async fn a_character_that_the_database_cannot_hold_stops_no_run() {
 /// Webhooks of the same people come while runs go on; nobody waits for ever, and in the end all is as Clerk says.
 #[tokio::test]
 async fn a_run_beside_webhooks_of_the_same_people_does_no_harm() {
-    let bench = Bench::new(World::seeded().await.with_concurrency(4), Backend::default()).await;
+    let bench = Reconciliation::new(World::seeded().await.with_concurrency(4), Backend::default()).await;
     let webhooks = async {
         for round in 0..20 {
             let at = now();
@@ -251,7 +252,7 @@ async fn a_run_beside_webhooks_of_the_same_people_does_no_harm() {
 
 #[tokio::test]
 async fn the_end_of_a_membership_says_nothing_about_its_dealership() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.edit(|clerk| clerk.delete("orgmem_vw_bergen_nina"));
     assert_eq!(bench.run().await, "membership  org_vw_bergen user_nina_lie  removed: - -> yes\n");
     let dealership =
@@ -263,7 +264,7 @@ async fn the_end_of_a_membership_says_nothing_about_its_dealership() {
 /// What a removal under way will leave is not there to be read yet, so the run waits for it, as a webhook does.
 #[tokio::test]
 async fn a_run_waits_for_a_webhook_about_the_same_person() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.backend.edit(|clerk| {
         clerk.delete("orgmem_tesla_oslo_nina");
         clerk.join("orgmem_2", "org_tesla_oslo", "user_nina_lie", Some("org:admin"), now());
@@ -295,7 +296,7 @@ async fn a_run_waits_for_a_webhook_about_the_same_person() {
 /// Rows from before we kept it: it decides who was first where Clerk names no role.
 #[tokio::test]
 async fn when_somebody_joined_is_filled_in() {
-    let bench = Bench::seeded().await;
+    let bench = Reconciliation::seeded().await;
     bench.sql("update memberships set joined_version = null where clerk_membership_id = 'orgmem_tesla_oslo_kari'").await;
     let told = bench.run().await;
     assert_eq!(

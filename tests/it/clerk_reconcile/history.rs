@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::runtime::Runtime;
 
-use super::Bench;
-use crate::convergence::model::Clerk;
-use crate::convergence::{Entry, entries, play, rows};
+use crate::support::clerk::history::{Entry, entries, play, rows};
+use crate::support::clerk::model::Clerk;
+use crate::support::clerk::reconciliation::Reconciliation;
 use crate::support::{World, cases};
 
 /// Histories, unless `PROPTEST_CASES` says otherwise.
@@ -23,7 +23,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 fn after_one_run_the_rows_are_what_clerk_says_whichever_messages_never_came() {
     let runtime = Runtime::new().unwrap();
     let _inside = runtime.enter();
-    let bench = runtime.block_on(async { Bench::new(World::empty().await, Backend::default()).await });
+    let bench =
+        runtime.block_on(async { Reconciliation::new(World::empty().await, Backend::default()).await });
     let owner = runtime.block_on(bench.world.owner());
     let start = (Timestamp::now() - SignedDuration::from_mins(60)).as_millisecond();
     let property = async |entries: Vec<Entry>| {

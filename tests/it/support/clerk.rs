@@ -1,4 +1,8 @@
 //! Clerk's messages as Svix delivers them.
+pub mod history;
+pub mod model;
+pub mod reconciliation;
+
 use dev::svix;
 
 use super::{Event, WEBHOOK_SECRET};

@@ -10,7 +10,9 @@ pub mod openapi;
 pub mod openapi_markdown;
 pub mod plans;
 pub mod proxy;
+pub mod requests;
 pub mod runtime_api;
+pub mod submissions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
