@@ -9,6 +9,7 @@ pub mod people;
 pub mod pip;
 pub mod port;
 pub mod postgres;
+pub mod process;
 pub mod progress;
 pub mod replay;
 pub mod sam_local;

@@ -133,7 +133,7 @@ fn remove_leftovers(all: &PathBuf) {
     for folder in fs::read_dir(all).into_iter().flatten().flatten() {
         let name = folder.file_name();
         let pid = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
-        if pid.is_some_and(|pid| !crate::postgres::is_alive(pid)) {
+        if pid.is_some_and(|pid| !crate::process::is_alive(pid)) {
             // Another test process may be removing it, too.
             let _ = fs::remove_dir_all(folder.path());
         }

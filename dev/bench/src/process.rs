@@ -2,6 +2,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use dev::process::children;
 
 /// How finely the kernel tells CPU time, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -32,11 +33,6 @@ pub(crate) fn peak_memory_mb(pid: u32) -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     Ok(kilobytes.context("the kernel tells no VmHWM")? * 1024.0 / 1e6)
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use dev::process::kill;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -104,10 +105,7 @@ impl Sandbox {
 
     /// Asks it to end, as Lambda does, and waits until it has.
     pub(crate) async fn terminate(mut self) -> Result<()> {
-        let pid = self.pid()?.to_string();
-        // The shell's own `kill`: the standard library has none for this signal.
-        let sent = Command::new("sh").args(["-c", "kill -TERM $0", &pid]).status().await?;
-        ensure!(sent.success(), "the process takes no signal");
+        ensure!(kill("-TERM", &[self.pid()?]), "the process takes no signal");
         let ended = timeout(PATIENCE, self.process.wait()).await;
         ended.with_context(|| format!("it goes on after {PATIENCE:?}; see {}", self.log))??;
         Ok(())

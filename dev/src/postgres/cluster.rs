@@ -14,7 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use shared::db::connect_as_owner;
 
 use super::Binaries;
-use super::process::{NOBODY, children, is_alive, is_root, kill, unprivileged};
+use super::process::{NOBODY, is_root, unprivileged};
+use crate::process::{children, is_alive, kill};
 use crate::supervised::{Program, Supervised};
 
 /// The superuser of the cluster and the owner of everything in it.
@@ -320,7 +321,8 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
-pub(crate) fn free_port() -> Result<u16> {
+/// A port of this machine that no program listens on.
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
     Ok(listener.local_addr()?.port())
 }

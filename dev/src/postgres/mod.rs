@@ -4,6 +4,6 @@ mod cluster;
 mod process;
 
 pub use binaries::Binaries;
+pub use cluster::free_port;
+pub(crate) use cluster::last_lines;
 pub use cluster::{Cluster, Options};
-pub(crate) use cluster::{free_port, last_lines};
-pub(crate) use process::is_alive;

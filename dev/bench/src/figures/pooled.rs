@@ -1,10 +1,10 @@
 //! More sandboxes than connections: sixty-four behind a PgBouncer with twenty.
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use dev::postgres::free_port;
 use dev::supervised::{Program, Supervised};
 use futures_util::future::try_join_all;
 use shared::db::Login;
@@ -70,7 +70,7 @@ async fn start(bench: &Bench) -> Result<(u16, Supervised)> {
     let folders = dev::environment::path().into_iter().chain(["/usr/sbin".into()]);
     let program = folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file());
     let program = program.context("there is none: install it, such as by `apt install pgbouncer`")?;
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+    let port = free_port()?;
     let folder = bench.folder.join("pgbouncer");
     fs::create_dir_all(&folder)?;
     // Anew, since it may be another's from an earlier run.

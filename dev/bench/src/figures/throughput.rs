@@ -54,8 +54,9 @@ impl Contender {
         }
     }
 
-    fn all_cpu_seconds(&self, bench: &Bench) -> Result<[f64; 3]> {
-        Ok([self.cpu_seconds()?, cpu_seconds(bench.postmaster()?)?, own_cpu_seconds()?])
+    /// The server's and PostgreSQL's.
+    fn cpu_seconds_of_both(&self, bench: &Bench) -> Result<[f64; 2]> {
+        Ok([self.cpu_seconds()?, cpu_seconds(bench.postmaster()?)?])
     }
 
     async fn load(&mut self, bench: &Bench, lasting: std::time::Duration) -> Result<Load> {
@@ -86,16 +87,18 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
             if round == 0 {
                 contender.load(bench, bench.effort.warm_up).await?;
             }
-            let before = contender.all_cpu_seconds(bench)?;
+            // Our own last and first: looking for the others' processes takes CPU time, too.
+            let ([server, postgres], own) = (contender.cpu_seconds_of_both(bench)?, own_cpu_seconds()?);
             let load = contender.load(bench, bench.effort.round).await?;
-            let after = contender.all_cpu_seconds(bench)?;
+            let own = own_cpu_seconds()? - own;
+            let [server_after, postgres_after] = contender.cpu_seconds_of_both(bench)?;
             measured.rates.push(load.rate());
             measured.p50s.push(load.quantile(0.5));
             measured.p99s.push(load.quantile(0.99));
-            let all = [&mut measured.cpu, &mut measured.of_postgres, &mut measured.of_load];
-            for ((values, before), after) in all.into_iter().zip(before).zip(after) {
-                values.push((after - before) / load.requests() as f64 * 1e3);
-            }
+            let per_request = |seconds: f64| seconds / load.requests() as f64 * 1e3;
+            measured.cpu.push(per_request(server_after - server));
+            measured.of_postgres.push(per_request(postgres_after - postgres));
+            measured.of_load.push(per_request(own));
         }
     }
     Ok(section(&contenders, &notes, skipped))

@@ -8,12 +8,12 @@ mod postrust;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use dev::postgres::free_port;
 use dev::progress::Step;
 use dev::state::ORIGIN;
 use dev::supervised::{Program, Supervised};
@@ -195,10 +195,6 @@ fn put(folder: &Path, name: &str, source: &str) -> Result<PathBuf> {
     let file = folder.join(name);
     fs::write(&file, source).with_context(|| format!("write {}", file.display()))?;
     Ok(file)
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 fn get(port: u16, path: &str) -> Target {
