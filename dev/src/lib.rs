@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod replay;
+pub mod runtime_api;
 pub mod sam_local;
 pub mod seed;
 pub mod stack;

@@ -26,8 +26,8 @@ impl Starts {
     async fn one(&mut self, mut sandbox: Sandbox, bench: &Bench) -> Result<()> {
         self.ready.push(ms(sandbox.ready_after().await?));
         let event = event::list("", &bench.callers)?(self.ready.len() as u64);
-        let started = sandbox.started();
-        self.answered.push(ms(sandbox.invoke(event).await?.came.duration_since(started)));
+        let started_at = sandbox.started_at();
+        self.answered.push(ms(sandbox.invoke(event).await?.arrived_at.duration_since(started_at)));
         Ok(())
     }
 }
