@@ -11,6 +11,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod progress;
+pub mod proxy;
 pub mod replay;
 pub mod runtime_api;
 pub mod sam_local;

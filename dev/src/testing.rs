@@ -51,6 +51,12 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
+    /// The port of this machine that its server listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where a login user reaches it.
     #[must_use]
     pub fn url(&self, login: Login) -> String {

@@ -11,6 +11,7 @@ use dev::clerk::Clerk;
 use dev::clerk::backend::SECRET_KEY;
 use dev::invocations::INVOCATIONS;
 use dev::people::TESLA_OSLO;
+use dev::proxy::{Pass, Proxy};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::Login;
@@ -21,7 +22,6 @@ use tokio::time::timeout;
 use crate::support::clerk::delivery;
 use crate::support::log;
 use crate::support::metrics::{Metrics, NAMESPACE};
-use crate::support::proxy::Proxy;
 use crate::support::runtime_api::{RuntimeApi, TRACE_ID};
 use crate::support::{
     CLERK, ENDPOINTS, Event, FILES, SCHEDULES, World, event, kari, lead, merge_id, submission,
@@ -378,7 +378,7 @@ async fn a_user_whom_the_policies_do_not_bind_is_refused_at_the_start() {
 #[tokio::test]
 async fn sigterm_ends_a_sandbox_cleanly_and_with_it_its_connections() {
     let world = World::seeded().await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let world = world.through(proxy.port());
     let settings = settings(&world).await;
     for name in ["list-leads", "create-lead"] {

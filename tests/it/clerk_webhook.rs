@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use clerk_webhook::{Config, Secrets};
 use dev::clerk::ActiveOrganization;
 use dev::people::{Dealership, KARI, NINA, Person, TESLA_OSLO};
+use dev::proxy::{Pass, Proxy};
 use dev::svix;
 use jiff::Timestamp;
 use lambda_http::http::{HeaderName, HeaderValue};
@@ -19,7 +20,6 @@ use shared::clock::Clock;
 use shared::config::Settings;
 
 use crate::support::clerk::{SAMPLES, delivery};
-use crate::support::proxy::Proxy;
 use crate::support::{Event, Reply, WEBHOOK_SECRET, World, event, kari, nina, session_token, token};
 
 /// The public test vectors of Svix: secret, id, timestamp, body, signature.
@@ -142,7 +142,7 @@ struct Bench {
 impl Bench {
     async fn at(now: i64) -> Self {
         let world = World::empty().await;
-        let proxy = Proxy::before(&world.database).await;
+        let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
         let world = world.through(proxy.port());
         let clock = Clock::from_fn(move || Timestamp::from_second(now).unwrap());
         let settings = Settings::from_variables(world.variables());

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use dev::clerk::ActiveOrganization;
 use dev::people::{KARI, TESLA_OSLO};
+use dev::proxy::{Pass, Proxy};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::db::{Login, connect_as_owner};
 use uuid::Uuid;
 
 use crate::support::log::Log;
-use crate::support::proxy::Proxy;
 use crate::support::requests::{prepare, requests};
 use crate::support::{ENDPOINTS, Event, World, event, kari, nina, session_token};
 
@@ -69,7 +69,7 @@ impl Watched {
     }
 
     async fn of(world: World) -> Self {
-        let proxy = Proxy::before(&world.database).await;
+        let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
         Self { world: world.through(proxy.port()), proxy }
     }
 
@@ -119,17 +119,17 @@ async fn a_connection_that_can_keep_statements_is_sent_their_text_once() {
     let watched = Watched::new().await;
     let mut sent = Vec::new();
     for _ in 0..3 {
-        let before = watched.proxy.bytes();
+        watched.proxy.take_sent();
         watched.flushes(event("list-leads").by(&kari())).await;
-        sent.push(watched.proxy.bytes() - before);
+        sent.push(watched.proxy.take_sent().len());
     }
     assert!(sent[0] > 2 * LIST_BYTES && sent[1] < LIST_BYTES && sent[2] == sent[1], "{sent:?}");
 
     let pooled = Watched::of(World::seeded().await.unprepared()).await;
     pooled.flushes(event("list-leads").by(&kari())).await;
-    let before = pooled.proxy.bytes();
+    pooled.proxy.take_sent();
     pooled.flushes(event("list-leads").by(&kari())).await;
-    assert!(pooled.proxy.bytes() - before > LIST_BYTES);
+    assert!(pooled.proxy.take_sent().len() > LIST_BYTES);
 }
 
 #[test]
@@ -205,7 +205,7 @@ async fn a_refused_request_never_reaches_the_database() {
 #[tokio::test]
 async fn the_counter_tells_waiting_from_sending_ahead() {
     let world = World::empty().await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let world = world.through(proxy.port());
     let reader = Login::Reader.setting();
     let (_, url) = world.variables().into_iter().find(|(name, _)| name == reader).unwrap();

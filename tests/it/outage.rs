@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dev::clerk::{Answer, Clerk, SessionToken, TOKEN_SECONDS};
 use dev::people::{KARI, TESLA_OSLO};
+use dev::proxy::{Pass, Proxy};
 use dev::testing::TestCluster;
 use jiff::Timestamp;
 use serde_json::json;
@@ -18,7 +19,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use crate::support::clerk::delivery;
-use crate::support::proxy::Proxy;
 use crate::support::{ISSUER, ORIGIN, Reply, World, endpoint, event, kari, lead};
 
 /// API Gateway gives up on a function after this long.
@@ -193,7 +193,7 @@ async fn every_route_says_503_while_the_database_is_down_and_serves_when_it_is_u
 /// A proxy in front of a seeded world.
 async fn behind_a_proxy() -> (Proxy, World) {
     let world = World::seeded().await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let port = proxy.port();
     (proxy, world.through(port))
 }

@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use dev::progress::Step;
+use dev::proxy::{Pass, Proxy};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, INSTRUCTIONS};
 use crate::database;
 use crate::event::{self, COUNTED, Events};
-use crate::gathering;
 use crate::report::table;
 
 /// Requests of the first process: by then everything is warm.
@@ -66,14 +66,14 @@ pub(crate) async fn count(accept: bool) -> Result<ExitCode> {
     }
     let bench = Bench::set_up(INSTRUCTIONS).await?;
     database::put_in_for_counting(&bench.cluster, bench.size(), (FEW + MANY) as i64).await?;
-    let port = gathering::before(bench.cluster.port()).await?;
+    let proxy = Proxy::before(bench.cluster.port(), Pass::Gathered).await?;
     let mut instructions = BTreeMap::new();
     for function in COUNTED {
         let step = Step::begin(function);
         let events = event::of(function, &bench.callers)?;
-        let few = total(&bench, &valgrind, function, port, &events, 0..FEW).await?;
+        let few = total(&bench, &valgrind, function, proxy.port(), &events, 0..FEW).await?;
         // Others than the first process's, which have been answered.
-        let many = total(&bench, &valgrind, function, port, &events, FEW..FEW + MANY).await?;
+        let many = total(&bench, &valgrind, function, proxy.port(), &events, FEW..FEW + MANY).await?;
         let each = many.saturating_sub(few) / (MANY - FEW);
         step.done(&format!("{function}: {each}"));
         instructions.insert(function.to_owned(), each);

@@ -2,12 +2,12 @@
 //! many more.
 use dev::clerk::ActiveOrganization;
 use dev::people::{KARI, NINA, Person, TESLA_OSLO};
+use dev::proxy::{Pass, Proxy};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{ACME, CREATED, DELETED, FOUNDER, UPDATED, deliver, list_leads, sample, state};
 use crate::support::clerk::delivery;
-use crate::support::proxy::Proxy;
 use crate::support::{Event, World, event, lead, session_token};
 
 /// So many seconds before now.
@@ -197,7 +197,7 @@ async fn an_event_waits_for_another_about_the_same_person() {
 #[tokio::test]
 async fn a_process_that_dies_between_the_inbox_and_the_effect_loses_nothing() {
     let world = World::empty().await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let world = world.through(proxy.port());
     deliver(&world, [event("clerk-webhook")]).await;
 

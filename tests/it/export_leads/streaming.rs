@@ -3,10 +3,10 @@ use std::fs;
 use std::time::Duration;
 
 use dev::people::TESLA_OSLO;
+use dev::proxy::{Pass, Proxy};
 use http_body_util::BodyExt;
 
 use crate::bootstrap::{Sandbox, settings};
-use crate::support::proxy::Proxy;
 use crate::support::{World, event, kari};
 
 const LEADS: i64 = 100_000;
@@ -62,7 +62,7 @@ async fn a_hundred_thousand_leads_take_no_more_memory_than_twelve() {
 async fn a_database_that_breaks_in_the_middle_breaks_the_transfer() {
     let world = World::seeded().await;
     fill(&world, 5_000).await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let world = world.through(proxy.port());
     let settings = settings(&world).await;
     let mut sandbox = Sandbox::start("export-leads", &settings).await;
@@ -84,7 +84,7 @@ async fn a_database_that_breaks_in_the_middle_breaks_the_transfer() {
 #[tokio::test]
 async fn a_database_that_is_down_is_a_503_before_the_first_byte() {
     let world = World::seeded().await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let world = world.through(proxy.port());
     world.send(event("export-leads").by(&kari())).await.expect(200);
     // Both attempts of a read.
@@ -96,7 +96,7 @@ async fn a_database_that_is_down_is_a_503_before_the_first_byte() {
 #[tokio::test]
 async fn a_broken_connection_before_the_first_byte_is_tried_again() {
     let world = World::seeded().await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let world = world.through(proxy.port());
     world.send(event("export-leads").by(&kari())).await.expect(200);
     proxy.break_at_flush(1);
@@ -107,7 +107,7 @@ async fn a_broken_connection_before_the_first_byte_is_tried_again() {
 async fn a_caller_who_goes_away_leaves_no_connection_in_the_pool() {
     let world = World::seeded().await;
     fill(&world, 5_000).await;
-    let proxy = Proxy::before(&world.database).await;
+    let proxy = Proxy::before(world.database.port(), Pass::AtOnce).await.unwrap();
     let world = world.through(proxy.port());
     let app = world.app(&export_leads::ROUTE).await;
     let request = event("export-leads").by(&kari()).request();

@@ -9,7 +9,6 @@ pub mod metrics;
 pub mod openapi;
 pub mod openapi_markdown;
 pub mod plans;
-pub mod proxy;
 pub mod requests;
 pub mod runtime_api;
 pub mod submissions;
@@ -165,8 +164,7 @@ impl World {
     fn url(&self, login: Login) -> String {
         let url = self.database.url(login);
         let Some(port) = self.database_port else { return url };
-        let config: tokio_postgres::Config = url.parse().unwrap();
-        url.replace(&format!(":{}/", config.get_ports()[0]), &format!(":{port}/"))
+        url.replace(&format!(":{}/", self.database.port()), &format!(":{port}/"))
     }
 
     /// A connection that no policy binds.

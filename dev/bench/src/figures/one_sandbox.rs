@@ -5,13 +5,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dev::proxy::{Pass, Proxy};
 use shared::db::Login;
 use tokio::process::Command;
 
 use crate::bench::{Bench, drive};
 use crate::database;
 use crate::event;
-use crate::proxy::Proxy;
 use crate::report::{Goal, Row, Section, short, table};
 use crate::statistics::{Summary, quantile};
 use crate::wire::last_transaction;
@@ -85,10 +85,10 @@ fn find(bench: &Bench) -> Option<std::path::PathBuf> {
 
 /// What one request says to PostgreSQL.
 async fn overheard(bench: &Bench) -> Result<Vec<String>> {
-    let proxy = Proxy::before(bench.cluster.port(), Duration::ZERO)?;
+    let proxy = Proxy::before(bench.cluster.port(), Pass::AtOnce).await?;
     let mut sandbox = bench.sandbox_at("list-leads", bench.size(), proxy.port()).await?;
     sandbox.invoke(event::list("", &bench.callers.first())?(0)).await?;
-    let statements = last_transaction(&proxy.heard()).context("overhear what list-leads says")?;
+    let statements = last_transaction(&proxy.take_sent()).context("overhear what list-leads says")?;
     ensure!(statements.len() >= 3, "list-leads said nothing that is a transaction: {statements:?}");
     Ok(statements)
 }

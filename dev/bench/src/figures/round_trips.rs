@@ -2,11 +2,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use dev::proxy::{Pass, Proxy};
 
 use crate::bench::Bench;
 use crate::event::{self, FUNCTIONS};
 use crate::plot::{Bar, Bars};
-use crate::proxy::Proxy;
 use crate::report::{Goal, Row, Section, short, table};
 use crate::statistics::{Summary, ms, quantile};
 
@@ -22,7 +22,7 @@ const GOAL_OF_CLERK_WEBHOOK: f64 = 2.15;
 const IN_A_ROW: u64 = 10;
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
-    let proxy = Proxy::before(bench.cluster.port(), ROUND_TRIP / 2)?;
+    let proxy = Proxy::before(bench.cluster.port(), Pass::Later(ROUND_TRIP / 2)).await?;
     let (mut rows, mut cells, mut bars) = (Vec::new(), Vec::new(), Vec::new());
     for function in FUNCTIONS {
         let [near, far] = medians(bench, function, proxy.port()).await.context(function)?;
