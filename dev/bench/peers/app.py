@@ -1,4 +1,4 @@
-"""The list of leads as FastAPI, SQLAlchemy and asyncpg give it: `app` under uvicorn, `handler` on AWS Lambda."""
+"""The list of leads with FastAPI, SQLAlchemy and asyncpg: `app` under uvicorn, `handler` on AWS Lambda."""
 
 import os
 from datetime import datetime

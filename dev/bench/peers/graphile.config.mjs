@@ -1,5 +1,5 @@
-// The list of leads as PostGraphile gives it. It asks the gate once per caller and keeps the answer, for it has no place to
-// call it in the transaction; its own transactions set what the gate would.
+// The list of leads with PostGraphile. It calls the gate once per caller and keeps the answer, because it has no place for
+// the call in a transaction; its own transactions set what the gate would set.
 import pg from 'pg'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'

@@ -1,4 +1,4 @@
--- What postrust shows, and how it asks the gate: as the function that runs before each statement, from the claims.
+-- The view that postrust shows, and the function that it runs before each statement, which calls the gate with the claims.
 create schema if not exists postrust;
 grant usage on schema postrust to norvalt_reader;
 

@@ -1,4 +1,4 @@
-// The list of leads as Fastify and node-postgres give it.
+// The list of leads with Fastify and node-postgres.
 import Fastify from 'fastify'
 import pg from 'pg'
 import { createRemoteJWKSet, jwtVerify } from 'jose'

@@ -1,4 +1,4 @@
-//! What every figure is measured with: the database, the keys, the binaries, and how much effort is made.
+//! The bench that every figure is measured on: the database, Clerk's keys, the binaries, and the effort.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use tokio::net::TcpListener;
 use crate::callers::Callers;
 use crate::database::{self, Size};
 use crate::environment::{self, Statements};
-use crate::event::{COUNTED, Events, FUNCTIONS};
+use crate::event::{self, Events, FUNCTIONS};
 use crate::load::{Load, closed_loop};
 use crate::sandbox::Sandbox;
 
-/// How long and how often is measured, and on how much.
+/// How long, how often and on how much data is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Rounds of each contender, in turn.
+    /// Rounds of each contender; the contenders take turns.
     pub(crate) rounds: usize,
     pub(crate) round: Duration,
-    /// Before the first round of a contender.
+    /// The time before the first round of a contender.
     pub(crate) warm_up: Duration,
-    /// Where requests are counted and not time.
+    /// Requests, where a figure takes a number of them and no time.
     pub(crate) requests: u64,
-    /// Cold starts of each.
+    /// Cold starts of each contender.
     pub(crate) starts: usize,
-    /// From the smallest to the largest; the figures that are of one size are of the middle one.
+    /// From the smallest to the largest. A figure of one size is of the second.
     pub(crate) sizes: &'static [Size],
-    /// The profile that the functions are built with, and the folder that it builds to.
+    /// The profile that the functions are built with, which names its folder, too.
     pub(crate) profile: &'static str,
     /// The functions that are built.
-    pub(crate) functions: &'static [&'static str],
-    /// Whether a peer is compiled that is not there.
+    pub(crate) functions: fn() -> Vec<&'static str>,
+    /// Whether a peer that is not there is compiled.
     pub(crate) compiles_peers: bool,
 }
 
@@ -45,7 +45,7 @@ const TEN_MILLION: Size = Size { name: "bench_10m", leads: 10_000_000, dealershi
 const TINY: Size = Size { name: "bench_tiny", leads: 10_000, dealerships: 2 };
 const SMALL: Size = Size { name: "bench_small", leads: 20_000, dealerships: 4 };
 
-/// What the report is made with.
+/// The effort of the report.
 pub(crate) const FULL: Effort = Effort {
     rounds: 5,
     round: Duration::from_secs(6),
@@ -54,14 +54,14 @@ pub(crate) const FULL: Effort = Effort {
     starts: 15,
     sizes: &[TEN_THOUSAND, A_MILLION],
     profile: "release",
-    functions: &FUNCTIONS,
+    functions: || FUNCTIONS.to_vec(),
     compiles_peers: true,
 };
 
-/// The same with ten million leads more.
+/// The same, and ten million leads.
 pub(crate) const BIG: Effort = Effort { sizes: &[TEN_THOUSAND, A_MILLION, TEN_MILLION], ..FULL };
 
-/// Whether everything runs, in a minute; its figures mean nothing.
+/// A check within a minute that everything runs. Its figures mean nothing.
 pub(crate) const QUICK: Effort = Effort {
     rounds: 2,
     round: Duration::from_millis(500),
@@ -70,14 +70,14 @@ pub(crate) const QUICK: Effort = Effort {
     starts: 2,
     sizes: &[TINY, SMALL],
     profile: "ci",
-    functions: &FUNCTIONS,
+    functions: || FUNCTIONS.to_vec(),
     compiles_peers: false,
 };
 
-/// Counting instructions, which many rows would not change; in the profile that the checks build anyway.
-pub(crate) const INSTRUCTIONS: Effort = Effort { functions: &COUNTED, ..QUICK };
+/// For counting instructions, which more rows would not change; in the profile that the checks build anyway.
+pub(crate) const INSTRUCTIONS: Effort = Effort { functions: event::counted, ..QUICK };
 
-/// A running database and whoever signs its callers' tokens.
+/// A running database, and Clerk's stand-in, which signs the callers' tokens.
 pub(crate) struct Bench {
     pub(crate) effort: Effort,
     pub(crate) cluster: Arc<Cluster>,
@@ -85,14 +85,14 @@ pub(crate) struct Bench {
     pub(crate) issuer: String,
     /// The callers of [`Bench::size`].
     pub(crate) callers: Callers,
-    /// Where logs, peers and the cluster are.
+    /// The folder of logs, peers and the cluster.
     pub(crate) folder: PathBuf,
 }
 
 impl Bench {
     /// Builds the functions, starts and fills the database, and serves Clerk's keys.
     pub(crate) async fn set_up(effort: Effort) -> Result<Self> {
-        ensure!(cfg!(target_os = "linux"), "it reads CPU time and memory from /proc: run it on Linux");
+        ensure!(cfg!(target_os = "linux"), "CPU time and memory are read from /proc: run it on Linux");
         let folder = dev::target().join("bench");
         std::fs::create_dir_all(folder.join("logs"))?;
         let step = Step::begin_talkative("building the functions");
@@ -112,7 +112,7 @@ impl Bench {
         Ok(Self { effort, cluster, clerk, issuer, callers, folder })
     }
 
-    /// The size that everything but growth is measured at.
+    /// The size on which everything but growth is measured.
     pub(crate) fn size(&self) -> Size {
         of_one_size(self.effort)
     }
@@ -121,10 +121,13 @@ impl Bench {
         dev::target().join(self.effort.profile).join(function)
     }
 
-    /// PostgreSQL's first process, whose descendants the others are.
+    /// PostgreSQL's first process, from which its others descend.
     pub(crate) fn postmaster(&self) -> Result<u32> {
         let lock = std::fs::read_to_string(self.folder.join("postgres/data/postmaster.pid"))?;
-        lock.lines().next().and_then(|pid| pid.parse().ok()).context("PostgreSQL does not say its process")
+        lock.lines()
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .context("PostgreSQL has no process in its lock file")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {
@@ -136,7 +139,7 @@ impl Bench {
         self.sandbox_at(function, self.size(), self.cluster.port()).await
     }
 
-    /// The same under a tool that runs the function's program, with the database behind a port.
+    /// The same, run by a tool and with the database at a port of this machine.
     pub(crate) async fn sandbox_under(&self, tool: &[&Path], function: &str, port: u16) -> Result<Sandbox> {
         let name = self.size().name;
         let settings = environment::functions(&self.issuer, port, name, Statements::Prepared);
@@ -145,7 +148,7 @@ impl Bench {
         Sandbox::start(function, &command, &settings, &self.logs()).await
     }
 
-    /// A sandbox of a function whose database is behind a port.
+    /// A sandbox of a function with its database at a port of this machine.
     pub(crate) async fn sandbox_at(&self, function: &str, size: Size, port: u16) -> Result<Sandbox> {
         self.start(function, environment::functions(&self.issuer, port, size.name, Statements::Prepared))
             .await
@@ -168,18 +171,18 @@ fn of_one_size(effort: Effort) -> Size {
     effort.sizes[1]
 }
 
-/// Lets each sandbox have one event after the other.
+/// Gives each sandbox one event after the other.
 pub(crate) async fn drive(sandboxes: &mut [Sandbox], events: &Events, lasting: Duration) -> Result<Load> {
     closed_loop(sandboxes, lasting, async |sandbox, number| Ok(sandbox.invoke(events(number)).await?.took))
         .await
 }
 
-/// Only what is driven, by the cargo that runs us.
+/// Builds the functions that are driven, with the cargo that runs us.
 fn build(effort: Effort) -> Result<()> {
     let cargo = dev::environment::variable("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--profile", effort.profile, "--target-dir"]).arg(dev::target());
-    build.args(effort.functions.iter().flat_map(|function| ["--package", function]));
+    build.args((effort.functions)().into_iter().flat_map(|function| ["--package", function]));
     build.current_dir(dev::workspace());
     ensure!(
         build.status().context("start cargo")?.success(),

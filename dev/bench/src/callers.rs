@@ -1,12 +1,12 @@
-//! Who asks: the admin of each dealership in the benchmark's database, with a real session token.
+//! The callers: the admin of each dealership in the benchmark's database, with a real session token.
 use dev::clerk::{ActiveOrganization, Clerk, SessionToken};
 use dev::state::ORIGIN;
 use jiff::Timestamp;
 
-/// How long a token lives, in seconds: longer than any run. Clerk's live a minute; verifying takes the same.
+/// A token's lifetime in seconds: longer than any run. Clerk's tokens live a minute, and take as long to verify.
 const TOKEN_SECONDS: i64 = 4 * 60 * 60;
 
-/// More would tell nothing, and each costs a signature.
+/// More callers would show nothing new, and each costs a signature.
 const MOST_TOKENS: u64 = 200;
 
 /// A token per dealership.
@@ -34,7 +34,7 @@ impl Callers {
         Self { tokens: (0..dealerships.min(MOST_TOKENS)).map(token).collect() }
     }
 
-    /// The first of them alone.
+    /// The first caller alone.
     pub(crate) fn first(&self) -> Self {
         Self { tokens: self.tokens[..1].to_vec() }
     }

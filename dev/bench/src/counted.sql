@@ -1,12 +1,12 @@
--- What the requests whose instructions are counted change or take away: $1 of each kind, the nth of the dealership n
--- modulo $2, with a digit of its own in the id (see `Kind`). Older than what the lists show, and like no other lead.
+-- The rows that counted requests change or delete: $1 of each kind (see `Kind`), the nth of dealership n modulo $2.
+-- They are older than what the lists show, and duplicate no other lead.
 -- Run with session_replication_role = replica.
 with numbered as (
     select n, pg_temp.numbered('d', n % $2::bigint) as dealership from generate_series(0, $1::bigint - 1) n
 ), opened_forms as (
     update dealerships set form_origins = '{https://www.example.com}' where id in (select dealership from numbered)
 ), new_leads as (
-    -- Into 4 and 6, which lack what 5 and 7 have, these are merged.
+    -- 5 is merged into 4, and 7 into 6; 4 and 6 lack some fields that 5 and 7 have.
     insert into leads (dealership_id, id, source, first_name, last_name, email, company, vehicle_of_interest,
                        conversation_count, created_at, updated_at)
     select dealership, pg_temp.numbered(kind, n), 'website', 'Kari', 'Nordmann', 'kari' || kind || n || '@example.com',

@@ -1,4 +1,4 @@
-//! The benchmark's own PostgreSQL: the product's schema, logins and policies, and as many leads as are asked for.
+//! The benchmark's own PostgreSQL, with the product's schema, logins and policies and a chosen number of leads.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use shared::db::{Login, connect_as_owner};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// The password of every user here; the server listens on this machine only, holds made-up data, and ends with us.
+/// The password of every user here. The server listens on this machine only, holds made-up data, and ends with us.
 const PASSWORD: &str = "bench";
 
-/// Leads that one statement puts in.
+/// Leads that one statement inserts.
 const CHUNK: i64 = 50_000;
 
-/// Room for the pages that are read, as any database that serves production has, and for every contender's connections.
+/// Memory for the pages that are read, as a production database has, and connections for every contender.
 const SETTINGS: &str = "
     alter system set shared_buffers = '1GB';
     alter system set max_connections = 200;
     alter system set max_wal_size = '4GB'";
 
-/// Forgets what is there, and makes the dealerships anew, each with one admin.
+/// Empties the tables. [`DEALERSHIPS`] then makes dealerships with one admin each.
 const START_OVER: &str = "
     comment on schema public is 'filling';
     truncate dealerships, users, webhook_inbox, clerk_tombstones cascade";
@@ -38,7 +38,7 @@ const DEALERSHIPS: &str = "
     insert into memberships (dealership_id, user_id, role, role_at)
     select pg_temp.numbered('d', i), pg_temp.numbered('e', i), 'admin', to_timestamp(0) from generate_series(0, $1 - 1) i";
 
-/// What the writes of earlier runs have left, so that each run finds the same.
+/// Removes the rows that earlier runs wrote, so that each run finds the same.
 const FORGET: &str = "
     delete from dealerships where clerk_org_id ^@ 'org_hook_';
     update dealerships set form_origins = '{}', form_hourly_cap = 100000 where form_origins <> '{}';
@@ -46,19 +46,19 @@ const FORGET: &str = "
     delete from conversations where id > '019b0000-0000-7000-8002-ffffffffffff';
     delete from leads where id > '019b0000-0000-7000-8001-ffffffffffff'";
 
-/// An id that says what it is of and which: 019b0000-0000-7000-8KIND-NUMBER.
+/// Makes ids with a kind and a number in them: 019b0000-0000-7000-800KIND-NUMBER.
 const NUMBERED: &str = "
     set session_replication_role = replica;
     create function pg_temp.numbered(kind text, number bigint) returns uuid language sql immutable
     return ('019b0000-0000-7000-800' || kind || '-' || lpad(to_hex(number), 12, '0'))::uuid";
 
-/// The merges that are undone, as the dealerships' admins make them.
+/// Makes the merges that are undone, as the dealerships' admins would.
 const MERGED: &str = "
     select scope.merge_leads(pg_temp.numbered('8', n), pg_temp.numbered('6', n), pg_temp.numbered('7', n), null)
       from (select n, n % $2::bigint as d from generate_series(0, $1::bigint - 1) n) numbered
      cross join lateral scope.enter_member('org_bench_' || d, 'user_bench_' || d, 'admin', 0)";
 
-/// What a database of the benchmark holds.
+/// The contents of one of the benchmark's databases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     /// Its database's name.
@@ -119,7 +119,7 @@ async fn put_in(owner: &Client, size: Size) -> Result<()> {
         first = end;
         eprint!("    {:>3} %\r", first * 100 / size.leads);
     }
-    // The first reader would otherwise do it.
+    // The first reader would otherwise do it, and its time would be measured.
     owner.batch_execute("vacuum (analyze)").await?;
     owner.batch_execute("checkpoint").await?;
     owner.batch_execute("comment on schema public is 'full'").await?;
@@ -127,7 +127,7 @@ async fn put_in(owner: &Client, size: Size) -> Result<()> {
     Ok(())
 }
 
-/// Puts in what so many requests of each function find that changes or takes away what is there.
+/// Inserts the rows that so many requests of each writing function change or delete.
 pub(crate) async fn put_in_for_counting(cluster: &Cluster, size: Size, requests: i64) -> Result<()> {
     let (owner, _) = connect_as_owner(&cluster.owner_url(size.name)).await?;
     owner.batch_execute(NUMBERED).await?;
@@ -138,20 +138,20 @@ pub(crate) async fn put_in_for_counting(cluster: &Cluster, size: Size, requests:
     Ok(())
 }
 
-/// Where a login user reaches a database through a port of this machine.
+/// The URL by which a login user reaches a database through a port of this machine.
 pub(crate) fn url(login: Login, port: u16, database: &str) -> String {
     format!("postgres://{}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable", login.user())
 }
 
-/// The password, for those who take it by itself.
+/// The password alone, for programs that take no URL.
 pub(crate) const fn password() -> &'static str {
     PASSWORD
 }
 
-/// What [`NUMBERED`] makes ids for, each with the digit that says so.
+/// The kinds of ids that [`NUMBERED`] makes, each with its digit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// Of so many dealerships, the oldest of the nth is the nth.
+    /// The leads of all dealerships in turn: the oldest lead of the nth dealership is the nth.
     Lead = 1,
     /// A lead that is deleted.
     Deleted = 3,

@@ -4,17 +4,17 @@ use shared::db::Login;
 
 use crate::database;
 
-/// Signs Clerk's webhooks here, and opens nothing else.
+/// The secret that signs Clerk's webhooks, of the benchmark alone.
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// Whether connections keep prepared statements: not behind a pooler in transaction mode.
+/// Whether connections keep prepared statements, which they cannot behind a pooler in transaction mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Statements {
     Prepared,
     Unprepared,
 }
 
-/// What a function is started with, when its database is behind this port of the machine.
+/// The settings of a function with its database at this port of the machine.
 pub(crate) fn functions(
     issuer: &str,
     port: u16,

@@ -1,6 +1,6 @@
--- Leads $1 to $2 of all, as time brings them: one dealership's after another's. Lead i is of the dealership i modulo $3,
--- and its k-th there; $4 are all leads. Run with session_replication_role = replica, so that no trigger and no foreign
--- key is paid for a million times.
+-- Inserts leads $1 to $2 of $4, over time one of each dealership in turn: lead i is of dealership i modulo $3, and its
+-- k-th there. Run with session_replication_role = replica, so that no trigger and no foreign key is checked a million
+-- times.
 with numbered as (
     select i, i / $3::bigint as k, i % $3 as d, now() - ($4::bigint - i) * (interval '1 year' / $4::float8) as at
       from generate_series($1::bigint, $2::bigint - 1) i

@@ -10,10 +10,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A server that has not answered by now never will.
+/// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is asked, but for the token.
+/// A request without its token.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) port: u16,
@@ -34,7 +34,7 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", target.port)).await?;
         stream.set_nodelay(true)?;
         let (connection, driver) = handshake(TokioIo::new(stream)).await?;
-        // Whoever waits for an answer learns what breaks the connection.
+        // A broken connection fails the request that waits for its answer.
         tokio::spawn(async { driver.await.ok() });
         Ok(Self { target: target.clone(), connection })
     }

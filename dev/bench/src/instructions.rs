@@ -1,7 +1,7 @@
-//! Instructions per warm request, beside those that are committed: time depends on the machine, these hardly do.
+//! Instructions per warm request, compared with the committed counts: time depends on the machine, these hardly do.
 //!
-//! Callgrind counts a process's instructions from its start to its end, so two processes, which answer a few requests
-//! and more of them, differ by the requests alone. What is left to chance are the seeds of hash maps, ids and times.
+//! Callgrind counts a process's instructions from its start to its end. Two processes, one with few requests and one
+//! with many, differ by the requests alone. Only the seeds of hash maps, ids and times are left to chance.
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
 use std::fs;
@@ -16,22 +16,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, INSTRUCTIONS};
 use crate::database;
-use crate::event::{self, COUNTED, Events};
+use crate::event::{self, Events};
 use crate::report::table;
 
-/// Requests of the first process: by then everything is warm.
+/// Requests of the first process. After them everything is warm.
 const FEW: u64 = 10;
-/// Requests of the second; what two starts differ by is divided by them.
+/// Requests of the second process.
 const MANY: u64 = 130;
-/// Percent that a function's count may have grown by.
+/// Percent by which a function's count may grow.
 const TOLERATED_GROWTH: f64 = 5.0;
-/// How we end where the machine lacks what counting takes; EX_UNAVAILABLE of sysexits.h.
+/// The exit code where the machine cannot count; EX_UNAVAILABLE of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
-/// What is committed.
+/// The committed counts.
 #[derive(Deserialize, Serialize)]
 struct Baseline {
-    /// Other processors have other instructions.
+    /// The processor's: counts of another one cannot be compared.
     architecture: String,
     /// Per request.
     instructions: BTreeMap<String, u64>,
@@ -55,7 +55,7 @@ impl Baseline {
     }
 }
 
-/// Counts, and compares with what is committed or takes its place.
+/// Counts, and compares with the committed counts or replaces them.
 pub(crate) async fn count(accept: bool) -> Result<ExitCode> {
     let on_path = dev::environment::path().into_iter().map(|folder| folder.join("valgrind"));
     let Some(valgrind) = on_path.into_iter().find(|program| program.is_file()) else {
@@ -68,11 +68,11 @@ pub(crate) async fn count(accept: bool) -> Result<ExitCode> {
     database::put_in_for_counting(&bench.cluster, bench.size(), (FEW + MANY) as i64).await?;
     let proxy = Proxy::before(bench.cluster.port(), Pass::Gathered).await?;
     let mut instructions = BTreeMap::new();
-    for function in COUNTED {
+    for function in event::counted() {
         let step = Step::begin(function);
         let events = event::of(function, &bench.callers)?;
         let few = total(&bench, &valgrind, function, proxy.port(), &events, 0..FEW).await?;
-        // Others than the first process's, which have been answered.
+        // Other requests than the first process's: a row can be deleted once.
         let many = total(&bench, &valgrind, function, proxy.port(), &events, FEW..FEW + MANY).await?;
         let each = many.saturating_sub(few) / (MANY - FEW);
         step.done(&format!("{function}: {each}"));
@@ -93,7 +93,7 @@ fn unavailable(why: &str) -> ExitCode {
     ExitCode::from(UNAVAILABLE)
 }
 
-/// The instructions of a process from its start until it was asked to end, with these requests between.
+/// The instructions of a process that answers these requests, from its start to its end.
 async fn total(
     bench: &Bench,
     valgrind: &Path,
@@ -112,10 +112,10 @@ async fn total(
     sandbox.terminate().await?;
     let text = fs::read_to_string(&counts).with_context(|| format!("read {}", counts.display()))?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
-    total.context("callgrind tells no total")
+    total.context("callgrind wrote no total")
 }
 
-/// The table, and whether all have stayed within what they may grow by.
+/// A table of both, and whether every count has stayed within its limit.
 fn compare(baseline: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> (String, bool) {
     let mut is_within = true;
     let rows = now.iter().map(|(function, now)| {
@@ -140,6 +140,14 @@ fn compare(baseline: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> (St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_committed_is_of_functions_that_are_counted() {
+        let counted = event::counted();
+        for function in Baseline::read().unwrap().instructions.keys() {
+            assert!(counted.contains(&function.as_str()), "there is no {function} any more: count again");
+        }
+    }
 
     fn counts(count: u64) -> BTreeMap<String, u64> {
         [("health".to_owned(), count)].into()

@@ -1,4 +1,4 @@
-//! What a closed loop of requests comes to: each asks again as soon as it has its answer.
+//! A closed loop of requests: each client sends the next request as soon as it has its answer.
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -30,7 +30,7 @@ impl Load {
     }
 }
 
-/// Lets each client ask, one request after the other, until the time is up. The first refusal ends it all.
+/// Lets each client send one request after the other until the time is up. The first error ends the whole load.
 pub(crate) async fn closed_loop<C>(
     clients: impl IntoIterator<Item = C>,
     lasting: Duration,

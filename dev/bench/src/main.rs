@@ -1,4 +1,4 @@
-//! `cargo dev bench`: the product beside the database's own limit and beside what else could have been built.
+//! `cargo dev bench`: the functions beside the database's own limit and beside other frameworks.
 #![expect(clippy::print_stdout, reason = "the table is what was asked for")]
 mod bench;
 mod callers;
@@ -38,23 +38,23 @@ struct Arguments {
     /// With ten million leads, too: 30 GB of disk, and half an hour to fill it once
     #[arg(long, conflicts_with = "quick")]
     big: bool,
-    /// A smoke run of a minute on little data: its report goes to target/bench/quick and means nothing
+    /// A check within a minute that everything runs: its report goes to target/bench/quick and means nothing
     #[arg(long)]
     quick: bool,
-    /// Only the sections whose title has this in it; the report goes to target/bench/part
+    /// Only the figures with this in their name; the report goes to target/bench/part
     #[arg(long)]
     only: Option<String>,
     /// Instructions per request alone, beside those of docs/performance/instructions.json: ends with 1 when a function
     /// takes 5 % more, and with 69 where there is no valgrind
     #[arg(long, conflicts_with_all = ["big", "quick", "only"])]
     instructions: bool,
-    /// What is counted takes the place of what is committed
+    /// Replaces the committed counts by what is counted now
     #[arg(long, requires = "instructions")]
     accept: bool,
 }
 
 fn main() -> ExitCode {
-    // One thread, so that the load takes as little from what is measured as it can.
+    // One thread, so that the load takes as little CPU time as possible from what it measures.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.context("start").and_then(|runtime| runtime.block_on(run(&Arguments::parse())));
     done.unwrap_or_else(|error| {
@@ -96,7 +96,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         "behind PgBouncer": pooled,
         "cost": cost,
     }
-    // A report is read elsewhere, where this machine's folders mean nothing.
+    // The report's readers do not know this machine's folders.
     let (target, workspace) = (dev::target(), dev::workspace());
     for reason in sections.iter_mut().flat_map(|section| &mut section.skipped) {
         *reason = reason.replace(&*target.to_string_lossy(), "target");
@@ -125,7 +125,7 @@ fn write(folder: &PathBuf, preamble: &str, sections: &[Section]) -> Result<()> {
     Ok(())
 }
 
-/// On what and how it was measured.
+/// When, on what and how the figures were measured.
 fn preamble(bench: &Bench, seconds: u64) -> Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models = cpus.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));

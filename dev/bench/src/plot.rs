@@ -2,6 +2,8 @@
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
+use crate::statistics::short;
+
 /// In pixels.
 const WIDTH: u32 = 860;
 const BAR_HEIGHT: u32 = 34;
@@ -12,12 +14,12 @@ const LABEL_WIDTH: u32 = 250;
 const OURS: RGBColor = RGBColor(29, 99, 180);
 const THEIRS: RGBColor = RGBColor(150, 158, 168);
 
-/// A picture of some values side by side.
+/// A plot of some values side by side.
 #[derive(Clone, Debug)]
 pub(crate) struct Bars {
     pub(crate) file: &'static str,
     pub(crate) title: &'static str,
-    /// What is shown, with its unit.
+    /// The axis's title: the quantity and its unit.
     pub(crate) axis: &'static str,
     pub(crate) bars: Vec<Bar>,
 }
@@ -29,7 +31,7 @@ pub(crate) struct Bar {
     pub(crate) is_ours: bool,
 }
 
-/// Draws it, from the top down in the order given.
+/// Draws the bars from top to bottom in their order.
 pub(crate) fn svg(plot: &Bars) -> Result<String> {
     let mut text = String::new();
     draw(plot, &mut text).map_err(|error| anyhow!("draw {}: {error}", plot.file))?;
@@ -68,11 +70,8 @@ fn draw(plot: &Bars, into: &mut String) -> Result<(), Box<dyn std::error::Error>
             [(0.0, bottom + 0.18), (bar.value, bottom + 0.82)],
             color.filled(),
         )])?;
-        let number = Text::new(
-            crate::report::short(bar.value),
-            (bar.value + right / 100.0, bottom + 0.65),
-            ("sans-serif", 14),
-        );
+        let number =
+            Text::new(short(bar.value), (bar.value + right / 100.0, bottom + 0.65), ("sans-serif", 14));
         chart.draw_series([number])?;
         let right_aligned =
             TextStyle::from(("sans-serif", 14).into_font()).pos(plotters::style::text_anchor::Pos::new(
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_can_be_drawn() {
+    fn a_plot_without_bars_can_be_drawn() {
         assert!(svg(&Bars { file: "a.svg", title: "Rate", axis: "s", bars: Vec::new() }).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use dev::process::children;
 
-/// How finely the kernel tells CPU time, the same on every Linux.
+/// The unit in which the kernel counts CPU time, the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The CPU time of a process and of all that descend from it, living or waited for, in seconds.
@@ -15,14 +15,14 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(ticks(&stat, 4) / TICKS_PER_SECOND + of_children)
 }
 
-/// That of this process alone.
+/// The CPU time of this process alone, in seconds.
 pub(crate) fn own_cpu_seconds() -> Result<f64> {
     Ok(ticks(&fs::read_to_string("/proc/self/stat")?, 2) / TICKS_PER_SECOND)
 }
 
-/// utime, stime, cutime and cstime are the fields 14 to 17; how many of them count is up to the caller.
+/// utime, stime, cutime and cstime are the fields 14 to 17; the caller says how many of them it wants.
 fn ticks(stat: &str, fields: usize) -> f64 {
-    // The name in brackets may hold anything.
+    // The name before it, in brackets, may have spaces and brackets.
     let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
     after_name.split_whitespace().skip(11).take(fields).filter_map(|field| field.parse::<f64>().ok()).sum()
 }
@@ -32,7 +32,7 @@ pub(crate) fn peak_memory_mb(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kilobytes.context("the kernel tells no VmHWM")? * 1024.0 / 1e6)
+    Ok(kilobytes.context("the kernel has no VmHWM of it")? * 1024.0 / 1e6)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use dev::runtime_api::{Answer, RuntimeApi};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// A process that has not answered by now never will.
+/// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One running process of a function, which has one event at a time.

@@ -1,4 +1,4 @@
-//! What a function says to PostgreSQL, read off the wire, so that pgbench can say the very same.
+//! The statements that a function sends to PostgreSQL, read from its bytes, so that pgbench can send the same.
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
@@ -44,7 +44,7 @@ pub(crate) fn last_transaction(sent: &[u8]) -> Result<Vec<String>> {
     Ok(statements)
 }
 
-/// A value in SQL. Only what the statements that are compared have; another type has to be added here.
+/// A value in SQL. It knows the types of the compared statements; another type has to be added here.
 fn literal(oid: i64, value: Option<&[u8]>) -> Result<String> {
     let name = match oid {
         16 => "bool",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_transaction_is_told_with_its_values() {
+    fn the_last_transaction_has_its_values_written_in() {
         let parse = b"\0select $1, $2, $10\0\0\x03\0\0\0\x19\0\0\0\x14\0\0\0\x10";
         let bind = b"\0\0\0\x01\0\x01\0\x03\0\0\0\x04it's\xff\xff\xff\xff\0\0\0\x01\x01\0\0";
         let sent = [
@@ -137,8 +137,8 @@ mod tests {
             message(b"S", b""),
             message(b"Q", b"commit\0"),
         ];
-        let told = last_transaction(&sent.concat()).unwrap();
-        assert_eq!(told, ["begin read only", "select 'it''s'::text, null::int8, $10", "commit"]);
+        let statements = last_transaction(&sent.concat()).unwrap();
+        assert_eq!(statements, ["begin read only", "select 'it''s'::text, null::int8, $10", "commit"]);
         assert!(last_transaction(&sent.concat()[..60]).is_err(), "cut off");
     }
 

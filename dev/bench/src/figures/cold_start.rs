@@ -1,13 +1,13 @@
-//! From the start of a process until it asks for an event, and until it has answered one: ours beside Python's.
+//! Cold starts: the time from a process's start until it asks for an event, and until it has answered one.
 use anyhow::Result;
 
 use crate::bench::Bench;
 use crate::event;
 use crate::peers::fastapi;
 use crate::plot::{Bar, Bars};
-use crate::report::{Goal, Row, Section, short, table};
+use crate::report::{Goal, Row, Section, table};
 use crate::sandbox::Sandbox;
-use crate::statistics::{Summary, ms};
+use crate::statistics::{Summary, ms, short};
 
 /// Milliseconds until it asks for an event.
 const READY_GOAL: f64 = 15.0;

@@ -1,13 +1,13 @@
-//! What a million requests cost on AWS Lambda, beside the Python function.
+//! The cost of a million requests on AWS Lambda, beside the Python function's.
 use anyhow::Result;
 
 use crate::bench::{Bench, drive};
 use crate::event;
 use crate::peers::fastapi;
 use crate::process::cpu_seconds;
-use crate::report::{Goal, Row, Section, short, table};
+use crate::report::{Goal, Row, Section, table};
 use crate::sandbox::Sandbox;
-use crate::statistics::Summary;
+use crate::statistics::{Summary, short};
 
 /// US dollars for a GB-second on arm64, and for a million requests: AWS's list price in us-east-1, first tier.
 const DOLLARS_PER_GB_SECOND: f64 = 0.000_013_333_4;
@@ -36,8 +36,8 @@ impl Invocation {
         Ok(Self { duration: load.quantile(0.5), cpu })
     }
 
-    /// Lambda bills every started millisecond. What waits takes as long with any memory; what computes takes longer the
-    /// smaller the share of a CPU is.
+    /// Lambda bills every started millisecond. Waiting takes as long with any memory; computing takes longer with a smaller
+    /// share of a CPU.
     fn billed_ms(&self, memory_mb: f64) -> f64 {
         let waiting = (self.duration - self.cpu).max(0.0);
         (waiting + self.cpu * (MB_PER_CPU / memory_mb).max(1.0)).ceil()

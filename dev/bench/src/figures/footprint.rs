@@ -1,4 +1,4 @@
-//! How much memory a function needs, and how large its package is.
+//! The memory that a function needs, and the size of its package.
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -10,7 +10,8 @@ use flate2::write::DeflateEncoder;
 use crate::bench::Bench;
 use crate::event::{self, FUNCTIONS};
 use crate::process::peak_memory_mb;
-use crate::report::{Goal, Row, Section, short, table};
+use crate::report::{Goal, Row, Section, table};
+use crate::statistics::short;
 
 /// Megabytes of 10^6 bytes.
 const MEMORY_GOAL: f64 = 24.0;

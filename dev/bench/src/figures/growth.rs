@@ -1,4 +1,4 @@
-//! Whether a page costs more where there are more leads: the same pages of a dealership among few others and among many.
+//! Growth: whether a page takes longer where the database has more leads of other dealerships.
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use shared::db::connect_as_owner;
@@ -10,14 +10,14 @@ use crate::callers::Callers;
 use crate::database::{Kind, Size};
 use crate::event::{self, Events};
 use crate::plot::{Bar, Bars};
-use crate::report::{Goal, Row, Section, short, table};
+use crate::report::{Goal, Row, Section, table};
 use crate::sandbox::Sandbox;
-use crate::statistics::Summary;
+use crate::statistics::{Summary, short};
 
-/// Times the smallest database's latency.
+/// The largest database's latency, in times the smallest database's.
 const GOAL: f64 = 1.3;
 
-/// Which page is deep: with pages of five it is the last that a dealership of 5,000 leads has.
+/// The deep page: with pages of five, the last page of a dealership with 5,000 leads.
 const DEEP_PAGE: i64 = 1_000;
 const DEEP_LIMIT: i64 = 5;
 
@@ -52,7 +52,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
 
 impl Database {
     async fn open(bench: &Bench, size: Size) -> Result<Self> {
-        // The same number of dealerships take turns in each, so that what is in the caches is alike.
+        // The same number of dealerships take turns in each database, so that the caches are alike.
         let callers =
             Callers::new(&bench.clerk, &bench.issuer, bench.effort.sizes[0].dealerships.unsigned_abs());
         let cursor = deep_cursor(bench, size).await?;
@@ -64,7 +64,7 @@ impl Database {
     }
 }
 
-/// Where the page before ended, in the first dealership; for the others it is as deep but for a moment.
+/// The cursor after the page before the deep one, in the first dealership. In the others it is about as deep.
 async fn deep_cursor(bench: &Bench, size: Size) -> Result<String> {
     let (owner, _) = connect_as_owner(&bench.cluster.owner_url(size.name)).await?;
     let last = "select created_at, id from leads where dealership_id = $1 and deleted_at is null

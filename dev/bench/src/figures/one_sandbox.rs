@@ -1,4 +1,4 @@
-//! One sandbox beside the database's own limit: pgbench, which says the same to PostgreSQL and does nothing else.
+//! One sandbox beside the database's own limit: pgbench, which sends the same to PostgreSQL and does nothing else.
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use tokio::process::Command;
 use crate::bench::{Bench, drive};
 use crate::database;
 use crate::event;
-use crate::report::{Goal, Row, Section, short, table};
-use crate::statistics::{Summary, quantile};
+use crate::report::{Goal, Row, Section, table};
+use crate::statistics::{Summary, quantile, short};
 use crate::wire::last_transaction;
 
-/// Times pgbench's latency.
+/// A sandbox's latency, in times pgbench's.
 const GOAL: f64 = 2.0;
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
@@ -27,7 +27,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
     };
     let events = event::list("", &bench.callers.first())?;
     let script = bench.folder.join("list-leads.pgbench");
-    fs::write(&script, script_of(&overheard(bench).await?))?;
+    fs::write(&script, script_of(&statements_of_a_request(bench).await?))?;
 
     let mut prepared = [bench.sandbox("list-leads").await?];
     let mut unprepared = [bench.unprepared_sandbox("list-leads", bench.cluster.port()).await?];
@@ -75,7 +75,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
     Ok(Section { title, rows, text, ..Section::default() })
 }
 
-/// Beside the server's programs, else on the search path.
+/// pgbench beside the server's programs, or else on the search path.
 fn find(bench: &Bench) -> Option<std::path::PathBuf> {
     let on_path = dev::environment::path().into_iter().map(|folder| folder.join("pgbench"));
     std::iter::once(bench.cluster.binaries().program("pgbench"))
@@ -83,13 +83,13 @@ fn find(bench: &Bench) -> Option<std::path::PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// What one request says to PostgreSQL.
-async fn overheard(bench: &Bench) -> Result<Vec<String>> {
+/// The statements of one request, as PostgreSQL gets them.
+async fn statements_of_a_request(bench: &Bench) -> Result<Vec<String>> {
     let proxy = Proxy::before(bench.cluster.port(), Pass::AtOnce).await?;
     let mut sandbox = bench.sandbox_at("list-leads", bench.size(), proxy.port()).await?;
     sandbox.invoke(event::list("", &bench.callers.first())?(0)).await?;
-    let statements = last_transaction(&proxy.take_sent()).context("overhear what list-leads says")?;
-    ensure!(statements.len() >= 3, "list-leads said nothing that is a transaction: {statements:?}");
+    let statements = last_transaction(&proxy.take_sent()).context("read what list-leads sends")?;
+    ensure!(statements.len() >= 3, "list-leads sent no transaction: {statements:?}");
     Ok(statements)
 }
 

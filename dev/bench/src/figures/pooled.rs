@@ -12,16 +12,16 @@ use shared::db::Login;
 use crate::bench::{Bench, drive};
 use crate::database;
 use crate::event;
-use crate::report::{Goal, Row, Section, short};
-use crate::statistics::Summary;
+use crate::report::{Goal, Row, Section};
+use crate::statistics::{Summary, short};
 
 const SANDBOXES: usize = 64;
 const POOL: usize = 20;
-/// Times the median.
+/// The 99th percentile, in times the median.
 const TAIL_GOAL: f64 = 4.0;
-/// One that takes no connections by now never will.
+/// The longest that PgBouncer may take to accept connections.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// The user that PgBouncer runs as where we are root, which it refuses to be.
+/// The user that PgBouncer runs as where we are root: it refuses to run as root.
 const NOBODY: u32 = 65534;
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
@@ -73,14 +73,14 @@ async fn start(bench: &Bench) -> Result<(u16, Supervised)> {
     let port = free_port()?;
     let folder = bench.folder.join("pgbouncer");
     fs::create_dir_all(&folder)?;
-    // Anew, since it may be another's from an earlier run.
+    // Removed first, because a file of an earlier run may have another owner.
     for (name, text) in [("pgbouncer.ini", configuration(bench, port)), ("users", users())] {
         let file = folder.join(name);
         let _ = fs::remove_file(&file);
         fs::write(&file, text)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     }
-    // Only root may give it away, and only root has to.
+    // Only root can change the owner, and only root has to.
     let is_root = chown(&folder, Some(NOBODY), Some(NOBODY)).is_ok();
     let mut pgbouncer = Program::new(program, &folder).args(["--quiet", "pgbouncer.ini"]);
     if is_root {

@@ -1,4 +1,4 @@
-//! How often a request waits for the database: how much longer it takes when the way there is longer.
+//! Round trips: how often a request waits for the database, from how much longer it takes when the database is far away.
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -7,18 +7,18 @@ use dev::proxy::{Pass, Proxy};
 use crate::bench::Bench;
 use crate::event::{self, FUNCTIONS};
 use crate::plot::{Bar, Bars};
-use crate::report::{Goal, Row, Section, short, table};
-use crate::statistics::{Summary, ms, quantile};
+use crate::report::{Goal, Row, Section, table};
+use crate::statistics::{Summary, ms, quantile, short};
 
-/// There and back.
+/// The delay that the proxy adds, there and back.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
-/// Flushes, and a little for what the delay is not to blame for.
+/// One flush, and a little that the delay is not the cause of.
 const GOAL: f64 = 1.15;
-/// What is applied depends on what was recorded before.
+/// Two flushes: what it applies depends on what the first one recorded.
 const GOAL_OF_CLERK_WEBHOOK: f64 = 2.15;
 
-/// Requests of one kind between two of the other.
+/// Requests that each sandbox gets before it is the other's turn.
 const IN_A_ROW: u64 = 10;
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Section> {

@@ -1,4 +1,4 @@
-//! The list of leads under load, ours in sixteen sandboxes and every peer over sixteen connections, in turn.
+//! The list of leads under load: ours in sixteen sandboxes, every peer over sixteen connections, in turn.
 use std::thread::available_parallelism;
 
 use anyhow::Result;
@@ -11,16 +11,16 @@ use crate::load::{Load, closed_loop};
 use crate::peers::{self, Peer};
 use crate::plot::{Bar, Bars};
 use crate::process::{cpu_seconds, own_cpu_seconds};
-use crate::report::{Goal, Row, Section, short, table};
+use crate::report::{Goal, Row, Section, table};
 use crate::sandbox::Sandbox;
-use crate::statistics::Summary;
+use crate::statistics::{Summary, short};
 
 /// Requests under way at once.
 const AT_ONCE: usize = 16;
 
-/// Times the rate of the best peer.
+/// Our rate, in times the best peer's.
 const RATE_GOAL: f64 = 3.0;
-/// Parts of the best peer's CPU time.
+/// Our CPU time, in parts of the best peer's.
 const CPU_GOAL: f64 = 0.5;
 
 enum Contender {
@@ -87,7 +87,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
             if round == 0 {
                 contender.load(bench, bench.effort.warm_up).await?;
             }
-            // Our own last and first: looking for the others' processes takes CPU time, too.
+            // Ours is read last before the round and first after it: looking for the others' processes takes CPU time.
             let ([server, postgres], own) = (contender.cpu_seconds_of_both(bench)?, own_cpu_seconds()?);
             let load = contender.load(bench, bench.effort.round).await?;
             let own = own_cpu_seconds()? - own;
@@ -105,17 +105,46 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Section> {
 }
 
 fn section(contenders: &[(Contender, Measured)], notes: &[String], skipped: Vec<String>) -> Section {
+    let text = format!(
+        "The newest 50 leads of a dealership with their last messages, {AT_ONCE} requests at once, each caller's token RS256 \
+         and verified for each request; the callers take turns. Every contender returns the same rows, read by the same \
+         database user under the same policies.\n\n{}\n{}\nAll share the machine with PostgreSQL and the load. The peers are \
+         asked over HTTP by {AT_ONCE} connections that stay open; Norvalt's sandboxes, one process and one connection to the \
+         database each, fetch their events from a Runtime API endpoint, which is two HTTP requests for each event instead \
+         of one, and no server of API Gateway's in between is counted. So latencies compare the whole way in both, and the \
+         CPU time, that of the server's own processes alone, is what compares most fairly.\n",
+        side_by_side(contenders),
+        notes.concat(),
+    );
+    let plots = vec![
+        Bars {
+            file: "throughput.svg",
+            title: "A page of 50 leads, 16 requests at once",
+            axis: "requests per second (more is better)",
+            bars: bars(contenders, |measured| &measured.rates),
+        },
+        Bars {
+            file: "cpu.svg",
+            title: "CPU time of the server per request",
+            axis: "milliseconds (less is better)",
+            bars: bars(contenders, |measured| &measured.cpu),
+        },
+    ];
+    let rows = rows(contenders);
+    Section { title: "The list of leads beside its peers", rows, text, plots, skipped }
+}
+
+/// Ours, beside the best of the others. Ours comes first.
+fn rows(contenders: &[(Contender, Measured)]) -> Vec<Row> {
     let (ours, theirs) = contenders.split_at(1);
     let ours = &ours[0].1;
-    let rate = Summary::of(&ours.rates);
-    let cpu = Summary::of(&ours.cpu);
-    let (of_postgres, of_load) = (Summary::of(&ours.of_postgres).median, Summary::of(&ours.of_load).median);
+    let median = |values: &[f64]| Summary::of(values).median;
+    let best_rate = theirs.iter().map(|(_, measured)| median(&measured.rates)).fold(f64::NAN, f64::max);
+    let best_cpu = theirs.iter().map(|(_, measured)| median(&measured.cpu)).fold(f64::NAN, f64::min);
+    let (rate, cpu) = (Summary::of(&ours.rates), Summary::of(&ours.cpu));
+    let (of_postgres, of_load) = (median(&ours.of_postgres), median(&ours.of_load));
     let cpus = available_parallelism().map_or(f64::NAN, |cpus| cpus.get() as f64);
-    let best_rate =
-        theirs.iter().map(|(_, measured)| Summary::of(&measured.rates).median).fold(f64::NAN, f64::max);
-    let best_cpu =
-        theirs.iter().map(|(_, measured)| Summary::of(&measured.cpu).median).fold(f64::NAN, f64::min);
-    let rows = vec![
+    vec![
         Row::new(
             format!("list-leads, {AT_ONCE} sandboxes: requests per second, times the best HTTP peer's"),
             Goal::AtLeast(RATE_GOAL),
@@ -138,9 +167,13 @@ fn section(contenders: &[(Contender, Measured)], notes: &[String], skipped: Vec<
         ),
         Row::new(format!("list-leads, {AT_ONCE} sandboxes: requests per second"), Goal::None, "/s", rate),
         Row::new("list-leads: CPU time per request", Goal::None, "ms", cpu),
-    ];
+    ]
+}
+
+/// All of them in a table.
+fn side_by_side(contenders: &[(Contender, Measured)]) -> String {
+    let median = |values: &[f64]| short(Summary::of(values).median);
     let cells = contenders.iter().map(|(contender, measured)| {
-        let median = |values: &[f64]| short(Summary::of(values).median);
         let Summary { lowest, highest, .. } = Summary::of(&measured.rates);
         vec![
             contender.name().to_owned(),
@@ -155,38 +188,14 @@ fn section(contenders: &[(Contender, Measured)], notes: &[String], skipped: Vec<
     });
     let head =
         ["", "requests/s", "spread", "p50 ms", "p99 ms", "CPU ms per request", "PostgreSQL's", "the load's"];
-    let text = format!(
-        "The newest 50 leads of a dealership with their last messages, {AT_ONCE} requests at once, each caller's token RS256 \
-         and verified for each request; the callers take turns. Every contender returns the same rows, read by the same \
-         database user under the same policies.\n\n{}\n{}\nAll share the machine with PostgreSQL and the load. The peers are \
-         asked over HTTP by {AT_ONCE} connections that stay open; Norvalt's sandboxes, one process and one connection to the \
-         database each, fetch their events from a Runtime API endpoint, which is two HTTP requests for each event instead \
-         of one, and no server of API Gateway's in between is counted. So latencies compare the whole way in both, and the \
-         CPU time, that of the server's own processes alone, is what compares most fairly.\n",
-        table(&head, &cells.collect::<Vec<_>>()),
-        notes.concat(),
-    );
-    let bars = |values: fn(&Measured) -> &Vec<f64>| {
-        let bar = |(contender, measured): &(Contender, Measured)| Bar {
-            label: contender.name().to_owned(),
-            value: Summary::of(values(measured)).median,
-            is_ours: matches!(contender, Contender::Ours { .. }),
-        };
-        contenders.iter().map(bar).collect()
+    table(&head, &cells.collect::<Vec<_>>())
+}
+
+fn bars(contenders: &[(Contender, Measured)], values: fn(&Measured) -> &Vec<f64>) -> Vec<Bar> {
+    let bar = |(contender, measured): &(Contender, Measured)| Bar {
+        label: contender.name().to_owned(),
+        value: Summary::of(values(measured)).median,
+        is_ours: matches!(contender, Contender::Ours { .. }),
     };
-    let plots = vec![
-        Bars {
-            file: "throughput.svg",
-            title: "A page of 50 leads, 16 requests at once",
-            axis: "requests per second (more is better)",
-            bars: bars(|measured| &measured.rates),
-        },
-        Bars {
-            file: "cpu.svg",
-            title: "CPU time of the server per request",
-            axis: "milliseconds (less is better)",
-            bars: bars(|measured| &measured.cpu),
-        },
-    ];
-    Section { title: "The list of leads beside its peers", rows, text, plots, skipped }
+    contenders.iter().map(bar).collect()
 }

@@ -1,4 +1,4 @@
-//! How long it takes to verify a token when the key is there.
+//! The time to verify a token when the key is there.
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
@@ -12,7 +12,7 @@ use crate::statistics::Summary;
 
 /// Microseconds.
 const GOAL: f64 = 60.0;
-/// Verifications that are timed together, since a clock takes its time, too.
+/// Verifications that are timed together, because reading the clock takes time, too.
 const TOGETHER: u32 = 50;
 
 pub(crate) async fn measure(bench: &Bench) -> Result<Section> {

@@ -1,6 +1,6 @@
-//! What others would build the list of leads with, each one process on the same database, logged in as the same user.
+//! The list of leads as other frameworks make it, each a process on the same database, logged in as the same user.
 //!
-//! Each is fetched from its registry into the benchmark's own folder; one that cannot be had is skipped and says why.
+//! Each is fetched from its registry into the benchmark's own folder. The report says why one was skipped.
 pub(crate) mod fastapi;
 mod fastify;
 mod postgraphile;
@@ -24,23 +24,23 @@ use crate::bench::Bench;
 use crate::database;
 use crate::http::{Client, Target};
 
-/// A server that does not answer by now never will.
+/// The longest that a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connections to the database that each may open, as in the published comparisons.
+/// Connections to the database that each peer may open, as in published comparisons.
 const POOL_SIZE: &str = "20";
 
 /// A server that answers.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    /// What is different about it.
+    /// How it differs from the others.
     pub(crate) note: &'static str,
     pub(crate) target: Target,
     server: Supervised,
 }
 
-/// What it takes to start one.
+/// How to start one.
 struct Plan {
     name: &'static str,
     note: &'static str,
@@ -53,7 +53,7 @@ struct Plan {
 }
 
 impl Peer {
-    /// The process whose descendants it is.
+    /// The process that started it.
     pub(crate) fn pid(&self) -> u32 {
         self.server.supervisor()
     }
@@ -80,7 +80,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Its page has to be the page that list-leads gives, and to need a good token.
+    /// Checks that its page has the rows of list-leads' page, and that it refuses a forged token.
     async fn check(&self, rows: &str, bench: &Bench) -> Result<()> {
         let (answer, _) = Client::connect(&self.target).await?.ask(bench.callers.token(0)).await?;
         let mut sandbox = bench.sandbox("list-leads").await?;
@@ -98,7 +98,7 @@ impl Peer {
         let refused = Client::connect(&self.target).await?.ask(&forged.unwrap_or_default()).await;
         let page: Value =
             refused.map(|(body, _)| serde_json::from_slice(&body)).unwrap_or(Ok(Value::Null))?;
-        ensure!(ids(page.pointer(rows)).is_empty(), "it takes a token that nobody has signed");
+        ensure!(ids(page.pointer(rows)).is_empty(), "it accepts a forged token");
         Ok(())
     }
 }
@@ -108,7 +108,7 @@ fn ids(rows: Option<&Value>) -> BTreeSet<String> {
     rows.filter_map(|row| Some(row["id"].as_str()?.to_owned())).collect()
 }
 
-/// Fetches what it takes first, if it is not there.
+/// Fetches the peer if it is not there.
 type MakePlan = fn(&Bench) -> Result<Plan>;
 
 /// In the order of the report.
@@ -119,14 +119,14 @@ const PLANS: [(&str, MakePlan); 4] = [
     ("PostGraphile", postgraphile::plan),
 ];
 
-/// Fetches those that are not there, so that no measuring waits for it. Whatever cannot be had is told by [`start_all`].
+/// Fetches the peers that are not there, before anything is measured. [`start_all`] reports what cannot be fetched.
 pub(crate) fn fetch_all(bench: &Bench) {
     for (_, plan) in PLANS {
         let _ = plan(bench);
     }
 }
 
-/// Those that run, and why the others do not.
+/// The peers that run, and the reasons why the others do not.
 pub(crate) async fn start_all(bench: &Bench) -> Result<(Vec<Peer>, Vec<String>)> {
     let (owner, _) = connect_as_owner(&bench.cluster.owner_url(bench.size().name)).await?;
     owner.batch_execute(postrust::SCHEMA).await.context("make postrust's schema")?;
@@ -170,7 +170,7 @@ fn fetched(bench: &Bench, name: &str, fetch: impl FnOnce(&Path) -> Vec<Command>)
         return Ok(folder);
     }
     eprintln!("  ↓ {name} from its registry");
-    // What was left half-done is no help.
+    // An earlier attempt may have stopped halfway.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
     for mut command in fetch(&folder) {

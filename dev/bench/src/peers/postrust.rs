@@ -9,7 +9,7 @@ use crate::database;
 
 const VERSION: &str = "3.1.0";
 
-/// What it needs in the database.
+/// The view and the function that it needs in the database.
 pub(super) const SCHEMA: &str = include_str!("../../peers/postrust.sql");
 
 pub(super) fn plan(bench: &Bench) -> Result<Plan> {
@@ -18,7 +18,7 @@ pub(super) fn plan(bench: &Bench) -> Result<Plan> {
     let folder = fetched(bench, "postrust", |folder| {
         let mut install = Command::new(dev::environment::variable("CARGO").unwrap_or_else(|| "cargo".into()));
         install.args(["install", "postrust-server", "--version", VERSION, "--root"]).arg(folder);
-        // What we were built with is not what it is to be built with.
+        // Our own build's settings are not for it.
         install.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
         vec![install]
     })?;
@@ -27,7 +27,7 @@ pub(super) fn plan(bench: &Bench) -> Result<Plan> {
         ("PGRST_DB_URI", database::url(Login::Reader, bench.cluster.port(), bench.size().name)),
         ("PGRST_DB_SCHEMAS", "postrust".to_owned()),
         ("PGRST_DB_EXTRA_SEARCH_PATH", "public".to_owned()),
-        // Our tokens name no database role: whoever has a good one is this user.
+        // Our tokens name no database role, so every request with a good token runs as this user.
         ("PGRST_DB_ANON_ROLE", Login::Reader.user().to_owned()),
         ("PGRST_DB_PRE_REQUEST", "postrust.enter".to_owned()),
         ("PGRST_DB_POOL", POOL_SIZE.to_owned()),
