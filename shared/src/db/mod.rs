@@ -11,7 +11,7 @@ mod stats;
 mod transaction;
 
 pub use columns::Columns;
-pub use connect::{Database, Login};
+pub use connect::{Database, Login, patched_release};
 pub use error::DbError;
 pub(crate) use gate::Gate;
 #[cfg(feature = "owner")]
