@@ -1,4 +1,4 @@
-//! A stand-in for Clerk: one RSA key, a JWKS endpoint, session tokens that say what Clerk's do, and a Backend API.
+//! A stand-in for Clerk: one RSA key, a JWKS endpoint, session tokens with Clerk's claims, and a Backend API.
 //!
 //! The key is generated here and never leaves the machine, so the tokens are worth nothing elsewhere.
 pub mod backend;
@@ -41,7 +41,7 @@ pub struct Clerk {
     backend: Arc<Backend>,
 }
 
-/// What the JWKS endpoint answers.
+/// The answers of the JWKS endpoint.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// This instance's key.
@@ -54,7 +54,7 @@ pub enum Answer {
     Silence,
 }
 
-/// What a session token says.
+/// The claims of a session token.
 #[derive(Clone, Debug)]
 pub struct SessionToken<'a> {
     /// `iss`, the instance's Frontend API URL.
@@ -176,7 +176,7 @@ impl Clerk {
         self.sign(&self.header(), &token.claims())
     }
 
-    /// Signs any header and claims with RS256, whatever the header says.
+    /// Signs any header and claims with RS256, even if the header names another algorithm.
     #[must_use]
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         self.sign_text(&header.to_string(), &claims.to_string())
@@ -191,7 +191,7 @@ impl Clerk {
         format!("{message}.{signature}")
     }
 
-    /// Changes what the JWKS endpoint answers from now on.
+    /// Sets the JWKS endpoint's answer from now on.
     pub fn set_answer(&self, answer: Answer) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }

@@ -17,7 +17,7 @@ use crate::svix;
 /// How long Svix waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Which event to post.
+/// The event to post.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ClerkEvent {
     /// Clerk's event as JSON, or a file of events/tenancy/clerk-webhook, whose body is taken
@@ -27,7 +27,7 @@ pub struct ClerkEvent {
     pub id: Option<String>,
 }
 
-/// What the stack answered.
+/// The stack's answer.
 #[derive(Debug)]
 pub struct Delivery {
     /// The message's id.
@@ -51,7 +51,7 @@ pub async fn post(event: &ClerkEvent) -> Result<Delivery> {
 
     let id = event.id.clone().unwrap_or_else(|| format!("msg_{}", Uuid::new_v4().simple()));
     let url = format!("http://127.0.0.1:{}/webhooks/clerk", state.port);
-    // A proxy, if the machine has one, knows nothing of our ports.
+    // The machine's HTTP proxy, if there is one, cannot reach our port.
     let mut request = Client::builder().no_proxy().timeout(TIMEOUT).build()?.post(&url);
     request = request.header("content-type", "application/json");
     for (name, value) in svix::headers(&state.webhook_secret, &id, &payload)? {
@@ -62,7 +62,7 @@ pub async fn post(event: &ClerkEvent) -> Result<Delivery> {
     Ok(Delivery { id, status: answer.status(), body: answer.text().await? })
 }
 
-/// What a file of `events/` holds beside the body does not matter here.
+/// The body in a file of `events/`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {

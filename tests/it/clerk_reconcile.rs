@@ -1,4 +1,4 @@
-//! The scheduled reconciliation: how what Clerk's Backend API says and our rows do not is found and repaired.
+//! The scheduled reconciliation: it finds where our rows differ from Clerk's Backend API, and repairs them.
 mod api;
 mod cleaning;
 mod differences;
@@ -16,7 +16,7 @@ fn now() -> i64 {
 }
 
 #[tokio::test]
-async fn what_is_as_clerk_says_is_left_as_it_is() {
+async fn rows_that_are_as_clerk_has_them_are_left_alone() {
     let bench = Reconciliation::seeded().await;
     let before = bench.dump().await;
     let (report, differences) = bench.try_run(json!({ "dry_run": false })).await.unwrap();

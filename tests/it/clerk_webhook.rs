@@ -1,4 +1,4 @@
-//! `POST /webhooks/clerk`: which messages are Clerk's, and what the database says after each.
+//! `POST /webhooks/clerk`: which messages are accepted, and what the database has after each.
 mod clients;
 mod order;
 mod people;
@@ -46,15 +46,15 @@ const VECTORS: [[&str; 5]; 3] = [
         "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
     ],
 ];
-/// A secret that is not ours, and one whose bytes need no padding.
+/// A secret that is not ours; its base64 needs no padding.
 const OTHER_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-/// What the clock of the signature tests says: seconds since 1970.
+/// The time of the signature tests: seconds since 1970.
 const NOW: i64 = 1_795_000_000;
 /// The people and things of Clerk's samples.
 const ACME: &str = "org_29w9IfBrPmcpi0IeBVaKtA7R94W";
 const FOUNDER: &str = "user_29w83sxmDNGwOuEthce5gg56FcC";
 
-/// A request still to be sent, for a row of a table to edit. It would be accepted as it is.
+/// A request that would be accepted, for a row of a table to edit before it is sent.
 struct Message {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -131,7 +131,7 @@ impl Message {
     }
 }
 
-/// The function with a clock of our own, and what it opens to the database.
+/// The function with a clock of our own, and a proxy that counts its connections to the database.
 struct Bench {
     proxy: Proxy,
     app: App,
@@ -159,7 +159,7 @@ impl Bench {
 
     async fn send(&self, secrets: &str, request: Request) -> (u16, String) {
         let mut reply = self.reply(secrets, request).await;
-        // The one thing in which two refusals may differ.
+        // Two refusals may differ in nothing else.
         reply.json.as_object_mut().unwrap().remove("request_id");
         (reply.status, reply.json.to_string())
     }
@@ -176,7 +176,7 @@ impl Bench {
     }
 }
 
-/// Fails with every row whose status is another.
+/// Fails with every row that got another status.
 #[track_caller]
 fn assert_all(statuses: Vec<(&str, u16)>, expected: u16) {
     let wrong: Vec<_> = statuses.into_iter().filter(|(_, status)| *status != expected).collect();
@@ -188,7 +188,7 @@ async fn the_public_vectors_are_accepted_at_their_time_and_refused_after_it() {
     for [secret, id, timestamp, body, signature] in VECTORS {
         assert_eq!(svix::sign(secret, id, timestamp, body.as_bytes()).unwrap(), signature);
         let seconds: i64 = timestamp.parse().unwrap();
-        // A good signature over what is no event of Clerk's.
+        // A good signature over a body that is no event of Clerk's.
         for (now, status) in
             [(seconds, 200), (seconds + 300, 200), (seconds - 300, 200), (seconds + 301, 401)]
         {
@@ -235,7 +235,11 @@ async fn a_good_signature_is_accepted_in_every_form_that_svix_sends() {
         }),
     ];
     assert_all(bench.statuses(rows).await, 200);
-    assert_eq!(bench.proxy.connections(), 1, "the proxy would have seen a connection of the refused");
+    assert_eq!(
+        bench.proxy.connections(),
+        1,
+        "the proxy counts the connections that the next test expects none of"
+    );
 }
 
 #[tokio::test]
@@ -533,7 +537,7 @@ async fn each_sample_of_clerks_changes_what_it_says_however_often_it_comes() {
     const ORGANIZATION: &str = "org_29w9IfBrPmcpi0IeBVaKtA7R94W Acme Inc acme-inc";
     const MEMBERSHIP: &str = "orgmem_29w9IptNja3mP8GDXpquBwN2qR9 org_29w9IfBrPmcpi0IeBVaKtA7R94W user_29w83sxmDNGwOuEthce5gg56FcC admin";
     const SECOND_MEMBERSHIP: &str = "orgmem_29wAbjiJs6aZuPq7AzmkW9dwmyl org_29w9IfBrPmcpi0IeBVaKtA7R94W user_29wACSk1DjeUCwsS6SbbgIgilMy sales_rep";
-    // What each sample adds or puts in the place of what starts the same.
+    // The lines that each sample adds, or replaces by their first word.
     let changes: [(&str, &[String]); 9] = [
         (SAMPLES[0], &[format!("{PERSON} Example example@example.org")]),
         (SAMPLES[1], &[format!("{PERSON} example@example.org")]),

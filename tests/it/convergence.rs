@@ -1,5 +1,5 @@
-//! Whatever happened at Clerk, and in whatever order, how often and between which session tokens its messages arrive:
-//! once each has arrived, the rows are what a model of Clerk says.
+//! Any history at Clerk, its messages in any order, repeated, and between any session tokens: once each has arrived, the
+//! rows are those of a model of Clerk.
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,15 +13,15 @@ use crate::support::{World, cases};
 
 /// Histories, unless `PROPTEST_CASES` says otherwise.
 const HISTORIES: u32 = 60;
-/// All of them share a database, so each has ids of its own.
+/// Numbers the histories, which share a database: each has ids of its own.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// So many arrive at once.
+/// Tries histories with so many arrivals at once.
 fn check(at_once: usize) {
     let runtime = Runtime::new().unwrap();
     let world = runtime.block_on(World::empty()).with_concurrency(at_once);
     let owner = runtime.block_on(world.owner());
-    // A step takes 5 s at the most, and no token may be from the future.
+    // A step takes 5 s at most, and no token may be from the future.
     let start = (Timestamp::now() - SignedDuration::from_mins(60)).as_millisecond();
     let property = async |entries: Vec<Entry>| {
         let prefix = NEXT.fetch_add(1, Ordering::SeqCst).to_string();

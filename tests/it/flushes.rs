@@ -26,7 +26,7 @@ const FLUSHES: [(&str, usize); 34] = [
     ("create-lead, with a key", 1),
     ("create-lead, with the same key", 2),
     ("delete-lead", 1),
-    // The second ends the transaction, for whose last row the first had to wait.
+    // The second ends the transaction, after the last row has come.
     ("export-leads", 2),
     ("form-preflight", 1),
     ("form-script", 1),
@@ -105,9 +105,9 @@ async fn all_wait_as_often_as_they_should(watched: Watched) {
     for (name, request) in requests(2) {
         counted.push((name, watched.flushes(request).await));
     }
-    let told: Vec<_> = log.lines().iter().map(|line| line["flushes"].as_u64().unwrap() as usize).collect();
+    let logged: Vec<_> = log.lines().iter().map(|line| line["flushes"].as_u64().unwrap() as usize).collect();
     let on_the_wire: Vec<_> = counted.iter().map(|(_, flushes)| *flushes).collect();
-    assert_eq!(told, on_the_wire, "each request's line tells its flushes");
+    assert_eq!(logged, on_the_wire, "each request's line has its flushes");
     counted.sort_unstable();
     assert_eq!(counted, FLUSHES);
     assert_eq!(watched.proxy.connections(), connections, "a warm request opens no connection");
@@ -246,7 +246,7 @@ async fn accepted_held_and_spam_cost_the_same() {
     assert_eq!(watched.flushes(held).await, 1);
 }
 
-/// A sandbox guesses that a dealership's mapping is what it was, and the database tells if it is not.
+/// A sandbox assumes that a dealership's mapping has not changed, and the database answers when it has.
 #[tokio::test]
 async fn a_mapping_of_ones_own_costs_a_second_flush_once_and_is_never_an_old_one() {
     let watched = Watched::new().await;

@@ -48,11 +48,11 @@ impl Measured {
 
     async fn cost(&self, run: impl AsyncFnOnce(&World)) -> Cost {
         let owner = self.world.owner().await;
-        // What an earlier connection has not told yet would count as ours.
+        // What an earlier connection has not reported yet would count as ours.
         all_have_left(&owner).await;
         owner.batch_execute("select pg_stat_reset()").await.unwrap();
         let end = self.plans.end();
-        // A server process tells its counts for certain when its connection ends.
+        // A server process has reported its counts for certain when its connection has ended.
         let once = World::on(self.world.database.clone());
         run(&once).await;
         drop(once);
@@ -200,7 +200,7 @@ async fn what_is_left_to_parse_is_found_without_what_is_filed() {
 
 /// Four people are fewer than an index is worth, and the gate looks for one of them within its function.
 #[tokio::test]
-async fn a_sequential_scan_is_told_with_its_plan() {
+async fn a_sequential_scan_is_reported_with_its_plan() {
     let seed = Measured::with("analyze").await;
     let list = async |world: &World| drop(world.send(event("list-leads").by(&kari())).await.expect(200));
     let Cost { scanned, plans, .. } = seed.cost(list).await;

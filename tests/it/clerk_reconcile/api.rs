@@ -1,4 +1,4 @@
-//! How Clerk is asked: page by page, patiently, with the right key, and of the right instance.
+//! The requests to Clerk: page by page, with retries, with the right key, and to the right instance.
 use std::time::Duration;
 
 use clerk_reconcile::Config;
@@ -83,7 +83,7 @@ async fn a_wrong_key_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn the_key_goes_to_nobody_who_could_read_it_on_the_way() {
+async fn the_key_is_sent_over_https_alone() {
     for address in ["http://api.clerk.com", "ftp://127.0.0.1", "127.0.0.1", "mailto:a@b.example"] {
         let bench = Reconciliation::seeded().await.set("CLERK_API_URL", address);
         let refused = Config::read(bench.job().await.settings()).await.err().unwrap().to_string();
@@ -137,7 +137,7 @@ async fn an_organization_that_is_neither_clerks_nor_an_id_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_mistyped_event_writes_nothing_and_asks_nobody() {
+async fn a_mistyped_event_writes_nothing_and_sends_no_request() {
     let bench = Reconciliation::seeded().await;
     let mistyped = event("clerk-reconcile/mistyped").value().clone();
     for event in [mistyped, json!({}), json!(null), json!({ "dry_run": "no" })] {

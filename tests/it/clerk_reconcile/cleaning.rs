@@ -1,4 +1,4 @@
-//! What a run removes when all is reconciled: dealerships deleted long ago, and old messages.
+//! What a run removes at its end: dealerships deleted long ago, and old messages.
 use serde_json::json;
 
 use crate::support::clerk::reconciliation::Reconciliation;

@@ -1,4 +1,4 @@
-//! Every kind of difference: repaired, told, and gone with the first run; and what is left alone.
+//! Every kind of difference: the first run reports and repairs it, and the second finds none; and what a run leaves alone.
 use dev::clerk::backend::{Backend, Directory, organization, user};
 use dev::people::{FOUNDED_MS, KARI, NINA, OLA, TESLA_OSLO, VW_BERGEN};
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::clerk::delivery;
 use crate::support::clerk::reconciliation::Reconciliation;
 use crate::support::{World, event, session_token, token};
 
-/// Clerk has gone on, and none of it was told.
+/// Clerk has changed, and no message about it came.
 async fn everything_differs() -> Reconciliation {
     let bench = Reconciliation::seeded().await;
     let later = now();
@@ -57,7 +57,7 @@ async fn each_kind_of_difference_is_told_repaired_and_gone() {
     let would = bench.dry_run().await;
     assert_eq!(bench.dump().await, before, "a dry run writes nothing");
     let did = bench.run().await;
-    assert_eq!(would, did, "a dry run tells what a run does");
+    assert_eq!(would, did, "a dry run reports what a run does");
     insta::with_settings!({ filters => vec![(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "[time]")] }, {
         insta::assert_snapshot!(did);
     });
@@ -78,14 +78,14 @@ async fn what_is_repaired_counts_for_the_next_request() {
     let gone = dev::clerk::ActiveOrganization { id: "org_gone", role: "admin", slug: "gone" };
     let gone = session_token(KARI.clerk_user_id, Some(gone), jiff::Timestamp::now());
     assert_eq!(list(gone).await.expect(403).code(), "dealership_suspended");
-    // A demotion that no event told of.
+    // A demotion without an event.
     let role = "select role from memberships where dealership_id = $1 and user_id = $2";
     assert_eq!(bench.world.row(role, &[&TESLA_OSLO.id, &OLA.id]).await.get::<_, &str>(0), "sales_rep");
 }
 
 /// As on the first day of a deployment.
 #[tokio::test]
-async fn an_empty_database_gets_everybody() {
+async fn an_empty_database_gets_every_member() {
     let bench = Reconciliation::new(World::empty().await, Backend::default()).await;
     let would = bench.dry_run().await;
     assert_eq!(bench.run().await, would);
@@ -109,7 +109,7 @@ async fn a_list_that_passes_over_somebody_removes_nobody() {
 }
 
 #[tokio::test]
-async fn what_a_list_passed_over_is_repaired_all_the_same() {
+async fn what_a_list_skips_is_repaired_all_the_same() {
     let bench = Reconciliation::seeded().await;
     bench.backend.hide(KARI.clerk_user_id);
     bench.backend.edit(|clerk| {
@@ -131,24 +131,24 @@ async fn who_has_just_been_vouched_for_is_not_removed() {
     bench.sql("update memberships set confirmed_at = now() where clerk_membership_id = 'orgmem_tesla_oslo_nina'").await;
     bench.ahead = jiff::SignedDuration::from_mins(9);
     let before = bench.dump().await;
-    let told = bench.run().await;
-    assert_eq!(told.lines().count(), 3, "{told}");
-    assert!(told.lines().all(|line| line.contains("left alone: not at Clerk")), "{told}");
+    let report = bench.run().await;
+    assert_eq!(report.lines().count(), 3, "{report}");
+    assert!(report.lines().all(|line| line.contains("left alone: not at Clerk")), "{report}");
     assert_eq!(bench.dump().await, before);
     bench.ahead = jiff::SignedDuration::from_mins(11);
-    let told = bench.run().await;
-    assert!(!told.contains("left alone") && told.contains("deleted: - -> yes"), "{told}");
+    let report = bench.run().await;
+    assert!(!report.contains("left alone") && report.contains("deleted: - -> yes"), "{report}");
 }
 
 #[tokio::test]
-async fn what_we_were_told_after_clerks_answer_stays() {
+async fn what_a_webhook_brought_after_clerks_answer_stays() {
     let bench = Reconciliation::seeded().await;
     bench.sql(&format!("update users set first_name = 'Newer', clerk_version = {}", FOUNDED_MS + 1)).await;
     bench.sql(&format!("update dealerships set name = 'Newer', clerk_version = {}", FOUNDED_MS + 1)).await;
     let before = bench.dump().await;
-    let told = bench.run().await;
+    let report = bench.run().await;
     assert_eq!(
-        told.lines()
+        report.lines()
             .filter(|line| line.ends_with("left alone: our last event is newer than Clerk's answer"))
             .count(),
         6
@@ -163,12 +163,12 @@ async fn what_clerk_has_deleted_once_never_comes_back() {
     bench
         .sql("update memberships set removed_at = now() where clerk_membership_id = 'orgmem_tesla_oslo_nina'")
         .await;
-    let told = bench.run().await;
+    let report = bench.run().await;
     assert_eq!(
-        told,
+        report,
         "membership  org_tesla_oslo user_nina_lie  left alone: our last event is newer than Clerk's answer\n"
     );
-    assert_eq!(bench.run().await, told);
+    assert_eq!(bench.run().await, report);
 }
 
 #[tokio::test]
@@ -180,8 +180,8 @@ async fn an_answer_that_lacks_what_we_need_changes_nothing() {
         clerk.memberships[5]["id"] = json!("not-a-membership");
     });
     let before = bench.dump().await;
-    let told = bench.run().await;
-    assert_eq!(told.matches("left alone: Clerk's answer lacks a field").count(), 3, "{told}");
+    let report = bench.run().await;
+    assert_eq!(report.matches("left alone: Clerk's answer lacks a field").count(), 3, "{report}");
     assert_eq!(bench.dump().await, before);
 }
 
@@ -191,13 +191,13 @@ async fn one_organization_alone_is_brought_to_what_clerk_says() {
     let others = "select count(*) from dealerships where name = 'Gone' and deleted_at is null";
     for named in ["vw-bergen-sor", "org_vw_bergen"] {
         let request = |dry_run| json!({ "dry_run": dry_run, "organization_id": named });
-        let would = bench.told(request(true)).await;
-        assert_eq!(bench.told(request(false)).await, would);
+        let would = bench.report(request(true)).await;
+        assert_eq!(bench.report(request(false)).await, would);
         assert_eq!(would.is_empty(), named == "org_vw_bergen", "{would}");
         assert!(!would.contains("org_tesla_oslo") && !would.contains("org_ny_bil"), "{would}");
     }
     assert_eq!(bench.world.count(others).await, 1);
-    let gone = bench.told(json!({ "dry_run": false, "organization_id": "org_gone" })).await;
+    let gone = bench.report(json!({ "dry_run": false, "organization_id": "org_gone" })).await;
     assert_eq!(gone, "organization  org_gone  deleted: - -> yes\n");
 }
 
@@ -212,7 +212,7 @@ async fn a_character_that_the_database_cannot_hold_stops_no_run() {
     assert_eq!(bench.run().await, "");
 }
 
-/// Webhooks of the same people come while runs go on; nobody waits for ever, and in the end all is as Clerk says.
+/// Webhooks of the same people come while runs go on. None waits for ever, and in the end the rows are as Clerk has them.
 #[tokio::test]
 async fn a_run_beside_webhooks_of_the_same_people_does_no_harm() {
     let bench = Reconciliation::new(World::seeded().await.with_concurrency(4), Backend::default()).await;
@@ -261,7 +261,7 @@ async fn the_end_of_a_membership_says_nothing_about_its_dealership() {
     assert_eq!(row.get::<_, &str>(0), "VW Bergen vw-bergen 0 0");
 }
 
-/// What a removal under way will leave is not there to be read yet, so the run waits for it, as a webhook does.
+/// The run cannot read yet what a removal under way will write, so it waits for the removal, as a webhook does.
 #[tokio::test]
 async fn a_run_waits_for_a_webhook_about_the_same_person() {
     let bench = Reconciliation::seeded().await;
@@ -293,14 +293,14 @@ async fn a_run_waits_for_a_webhook_about_the_same_person() {
     assert_eq!(bench.world.count(joined).await, 0, "it was over before it was applied");
 }
 
-/// Rows from before we kept it: it decides who was first where Clerk names no role.
+/// Rows from before it was stored. It decides which member was first where Clerk names no role.
 #[tokio::test]
 async fn when_somebody_joined_is_filled_in() {
     let bench = Reconciliation::seeded().await;
     bench.sql("update memberships set joined_version = null where clerk_membership_id = 'orgmem_tesla_oslo_kari'").await;
-    let told = bench.run().await;
+    let report = bench.run().await;
     assert_eq!(
-        told,
+        report,
         "membership  org_tesla_oslo user_kari_nordmann  joined: - -> 2026-09-21T06:00:00.000Z\n"
     );
     assert_eq!(bench.run().await, "");

@@ -1,5 +1,4 @@
-//! Whatever happened at Clerk, and whichever of its messages never came: after one reconciliation the rows are what a
-//! model of Clerk says.
+//! Any history at Clerk, with any of its messages lost: after one reconciliation the rows are those of a model of Clerk.
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dev::clerk::backend::{Backend, organization};
@@ -39,8 +38,8 @@ fn after_one_run_the_rows_are_what_clerk_says_whichever_messages_never_came() {
 
         let would = bench.dry_run().await;
         prop_assert_eq!(bench.run().await, would);
-        let (mut got, mut expected) = (rows(&owner, &clerk).await, clerk.rows_as_told());
-        // Of what is gone nobody can know more than that, and of what was never told nothing.
+        let (mut got, mut expected) = (rows(&owner, &clerk).await, clerk.rows_as_announced());
+        // A deleted row says no more than that; if no message about it came, there may be no row.
         for id in clerk.deleted_ids() {
             if let Some(row) = got.remove(&id) {
                 prop_assert!(row.ends_with("deleted"), "{id}: {row}");

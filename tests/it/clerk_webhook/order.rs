@@ -1,5 +1,5 @@
-//! Memberships whose events come late, twice or the wrong way round, and tokens between them; `convergence` tries
-//! many more.
+//! Membership events that come late, twice or in the wrong order, with tokens between them; `convergence` tries many
+//! more.
 use dev::clerk::ActiveOrganization;
 use dev::people::{KARI, NINA, Person, TESLA_OSLO};
 use dev::proxy::{Pass, Proxy};
@@ -51,7 +51,7 @@ async fn no_order_of_two_memberships_that_are_over_lets_anybody_in() {
         }
         deliver(&world, events()).await;
         list_leads(&world, &token(25)).await.expect(403);
-        // Somebody who has joined once more.
+        // A person who has joined once more.
         list_leads(&world, &token(10)).await.expect(200);
     }
 }
@@ -66,7 +66,7 @@ async fn an_older_event_brings_nobody_back_before_the_removal_it_belongs_to() {
 }
 
 #[tokio::test]
-async fn a_removal_spares_whom_a_later_token_vouches_for() {
+async fn a_removal_spares_a_member_whom_a_later_token_confirms() {
     for (issued, event, status) in [(10, 30, 200), (30, 10, 403)] {
         let world = World::seeded().await;
         // Only the token knows that the person has joined again.
@@ -162,7 +162,7 @@ async fn a_token_that_names_no_role_speaks_with_the_rows() {
         }
     }
     world.send(by("create-lead", "", &KARI)).await.expect(201);
-    // One that does has the lower of both, whichever that is.
+    // A token that names a role gets the lower of both.
     assert_eq!(world.send(by("me", "member", &KARI)).await.expect(200).json["role"], "sales_rep");
     world.send(by("delete-lead", "member", &KARI).id(lead(1))).await.expect(403);
     let later = "update memberships set role_at = now() + interval '1 minute'";
@@ -171,7 +171,7 @@ async fn a_token_that_names_no_role_speaks_with_the_rows() {
     world.send(by("delete-lead", "", &KARI).id(lead(1))).await.expect(204);
 }
 
-/// What a removal under way will leave is not there to be read yet, so the event waits for it.
+/// The event cannot read yet what a removal under way will write, so it waits for the removal.
 #[tokio::test]
 async fn an_event_waits_for_another_about_the_same_person() {
     let world = std::sync::Arc::new(World::seeded().await);

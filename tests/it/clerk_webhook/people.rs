@@ -1,4 +1,4 @@
-//! What Clerk tells of people: their names and addresses, and that they are gone.
+//! Clerk's messages about people: their names and addresses, and their deletion.
 use dev::people::{KARI, NINA, Person, TESLA_OSLO};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ async fn the_primary_address_is_the_one_that_the_person_named() {
 }
 
 #[tokio::test]
-async fn a_membership_names_only_whom_no_event_of_their_own_has_named() {
+async fn a_membership_names_only_a_person_without_an_event_of_their_own() {
     let world = World::seeded().await;
     let joined = |name: Value, ms: i64| {
         let at = Timestamp::now() + jiff::SignedDuration::from_millis(ms);
@@ -70,7 +70,7 @@ async fn a_membership_names_only_whom_no_event_of_their_own_has_named() {
 }
 
 #[tokio::test]
-async fn who_has_left_a_dealership_is_still_named_there() {
+async fn a_person_who_has_left_a_dealership_is_still_named_there() {
     let world = World::seeded().await;
     assert_eq!(author(&world).await, json!({ "id": NINA.id, "name": "Nina Lie", "removed": false }));
     let left = membership(
@@ -106,8 +106,8 @@ async fn a_deleted_person_is_out_everywhere_and_forgotten_but_for_what_they_wrot
     assert_eq!(world.count("select count(*) from conversations").await, messages);
     let line = format!("{} deleted", NINA.clerk_user_id);
     assert!(state(&world).await.contains(&line), "{:#?}", state(&world).await);
-    let told = "select count(*) from webhook_inbox where payload::text like '%Nina%' or payload::text like '%example@%'";
-    assert_eq!(world.count(told).await, 0, "the inbox forgets, too");
+    let personal = "select count(*) from webhook_inbox where payload::text like '%Nina%' or payload::text like '%example@%'";
+    assert_eq!(world.count(personal).await, 0, "the inbox forgets, too");
     list_leads(&world, &kari()).await.expect(200);
 }
 

@@ -14,7 +14,7 @@ fn tesla(name: &'static str) -> Event {
     })
 }
 
-/// Purges in steps of so many leads until nothing is left, and says how many dealerships went.
+/// Purges in steps of so many leads until nothing is left, and returns how many dealerships went.
 async fn purge_by(world: &World, grace: &str, most_leads: i32) -> i64 {
     let (client, _connection) = connect_as_owner(&world.database.url(Login::Provisioner)).await.unwrap();
     let sql = "select purged_leads, purged_dealerships from scope.purge(now() - $1::text::interval, $2)";
@@ -94,7 +94,7 @@ async fn a_purged_dealership_stays_away_whatever_comes_late() {
 }
 
 #[tokio::test]
-async fn nobody_else_can_delete_a_dealership() {
+async fn no_other_login_can_delete_a_dealership() {
     let world = World::seeded().await;
     for login in Login::ALL {
         let (client, _connection) = connect_as_owner(&world.database.url(login)).await.unwrap();

@@ -14,22 +14,22 @@ use super::delivery;
 use super::model::{self, Clerk, Happening, Step, Token};
 use crate::support::{CLERK, Event, ISSUER, ORIGIN, World, event};
 
-/// One step, how long after the one before it (ms), and when what it sends arrives.
+/// A step, the time since the one before it in ms, and the arrivals of each of its messages.
 pub type Entry = (Step, i64, Vec<Arrival>);
 
-/// Arrivals are sorted by this key. A message arrives at least once, again under its own id (a retry) or under a new
-/// one (a replay through a second endpoint).
+/// An arrival of a message: the first, a retry under the same id, or a replay through a second endpoint under a new id.
+/// They arrive in the order of their keys.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     key: u16,
     under_a_new_id: bool,
 }
 
-/// Histories whose messages each arrive so many times.
+/// Histories in which each message arrives so many times.
 pub fn entries(arrivals: Range<usize>) -> impl Strategy<Value = Vec<Entry>> {
     let arrival =
         (any::<u16>(), any::<bool>()).prop_map(|(key, under_a_new_id)| Arrival { key, under_a_new_id });
-    // Mostly less than a second, which is all that a token's iat tells.
+    // Mostly less than a second, the unit of a token's `iat`.
     let gap = prop_oneof![1..1_000_i64, 1..5_000_i64];
     vec((model::steps(), gap, vec(arrival, arrivals)), 1..40)
 }
@@ -46,7 +46,7 @@ pub async fn play(
         for (part, happening) in clerk.take(step, *gap).into_iter().enumerate() {
             for (copy, arrival) in when.iter().enumerate() {
                 let copy = if arrival.under_a_new_id { copy } else { 0 };
-                clerk.tell(&happening);
+                clerk.announce(&happening);
                 arrivals.push((
                     arrival.key,
                     format!("msg_{}_{number}_{part}_{copy}", clerk.prefix),
@@ -105,7 +105,7 @@ fn by(event: Event, token: &Token) -> Event {
     }))
 }
 
-/// What the database says, as [`Clerk::rows`] does. A membership that is over is as good as one that never was.
+/// The database's rows in the form of [`Clerk::rows`]. A membership that is over counts as none.
 pub async fn rows(owner: &tokio_postgres::Client, clerk: &Clerk) -> BTreeMap<String, String> {
     let sql = "
         select clerk_org_id, concat_ws(' ', name, case when deleted_at is not null then 'deleted' end)

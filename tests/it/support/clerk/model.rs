@@ -1,4 +1,4 @@
-//! What Clerk is to us: organizations, people and memberships that change, and a message about every change.
+//! A model of Clerk: organizations, people and memberships that change, and a message about every change.
 use std::collections::BTreeMap;
 
 use dev::clerk::backend::{self, Directory};
@@ -6,25 +6,25 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-/// So few that the histories are about the same ones again and again.
+/// Few, so that a history changes the same ones again and again.
 const ORGANIZATIONS: usize = 2;
 const PEOPLE: usize = 3;
 /// As Clerk spells them; the last two name no role.
 const ROLES: [Option<&str>; 5] =
     [Some("org:admin"), Some("org:manager"), Some("org:member"), Some("basic_member"), None];
 
-/// Something done at Clerk. One that is not possible any more, or not yet, is left out.
+/// A change at Clerk. One that is impossible at its time is skipped.
 #[derive(Clone, Debug)]
 pub enum Step {
     PutOrganization(usize),
     DeleteOrganization(usize, bool),
     PutUser(usize),
-    /// Clerk may or may not tell of each membership that ends with it.
+    /// With whether Clerk sends a message about each membership that ends with it.
     DeleteUser(usize, bool),
-    /// Joins, or gets another role.
+    /// A person joins, or gets another role.
     PutMembership(usize, usize, Option<&'static str>),
     DeleteMembership(usize, usize),
-    /// A session token of a member is made, to be used at any time.
+    /// A member gets a session token, which may be used at any time.
     SignIn(usize, usize),
 }
 
@@ -33,16 +33,16 @@ pub fn steps() -> impl Strategy<Value = Step> {
     let pair = (organization.clone(), person.clone());
     prop_oneof![
         2 => organization.clone().prop_map(Step::PutOrganization),
-        1 => (organization, prop::bool::weighted(0.5)).prop_map(|(o, told)| Step::DeleteOrganization(o, told)),
+        1 => (organization, prop::bool::weighted(0.5)).prop_map(|(o, announced)| Step::DeleteOrganization(o, announced)),
         2 => person.clone().prop_map(Step::PutUser),
-        1 => (person, any::<bool>()).prop_map(|(u, told)| Step::DeleteUser(u, told)),
+        1 => (person, any::<bool>()).prop_map(|(u, announced)| Step::DeleteUser(u, announced)),
         8 => (pair.clone(), select(&ROLES[..])).prop_map(|((o, u), role)| Step::PutMembership(o, u, role)),
         6 => pair.clone().prop_map(|(o, u)| Step::DeleteMembership(o, u)),
         6 => pair.prop_map(|(o, u)| Step::SignIn(o, u)),
     ]
 }
 
-/// What a step sends us.
+/// What we get of a step.
 #[derive(Clone, Debug)]
 pub enum Happening {
     Message(Value),
@@ -54,7 +54,7 @@ pub struct Token {
     pub organization: String,
     pub user: String,
     pub role: &'static str,
-    /// In ms; the token itself tells whole seconds.
+    /// In ms; the token itself has whole seconds.
     pub at: i64,
 }
 
@@ -76,7 +76,7 @@ struct Membership {
 }
 
 pub struct Clerk {
-    /// What the ids of this history have in them.
+    /// In every id of this history.
     pub prefix: String,
     now: i64,
     organizations: [Named; ORGANIZATIONS],
@@ -84,24 +84,24 @@ pub struct Clerk {
     memberships: BTreeMap<(usize, usize), Membership>,
     /// The first member of each organization, who is its admin unless Clerk names a role.
     first: BTreeMap<usize, usize>,
-    /// When each membership that a message told of was made, by Clerk's ids of its organization and person.
-    told: BTreeMap<(String, String), i64>,
+    /// When each membership with a message was made, by Clerk's ids of its organization and person.
+    announced: BTreeMap<(String, String), i64>,
 }
 
 impl Clerk {
     pub fn new(prefix: String, now: i64) -> Self {
         let (organizations, people) = Default::default();
-        let (memberships, first, told) = Default::default();
-        Self { prefix, now, organizations, people, memberships, first, told }
+        let (memberships, first, announced) = Default::default();
+        Self { prefix, now, organizations, people, memberships, first, announced }
     }
 
-    /// Takes a step so many ms after the one before it.
+    /// Takes a step, `gap` ms after the one before it.
     pub fn take(&mut self, step: &Step, gap: i64) -> Vec<Happening> {
         self.now += gap;
         match *step {
             Step::PutOrganization(o) => self.put_organization(o),
             Step::PutUser(u) => self.put_user(u),
-            Step::DeleteOrganization(o, told) => {
+            Step::DeleteOrganization(o, announced) => {
                 if !self.organizations[o].exists || self.organizations[o].deleted {
                     return Vec::new();
                 }
@@ -109,14 +109,14 @@ impl Clerk {
                 let message =
                     self.message("organization.deleted", json!({ "deleted": true, "id": self.org(o) }));
                 let mut messages = vec![message];
-                if told {
+                if announced {
                     for u in 0..PEOPLE {
                         messages.extend(self.delete_membership(o, u));
                     }
                 }
                 messages
             }
-            Step::DeleteUser(u, told) => {
+            Step::DeleteUser(u, announced) => {
                 if !self.people[u].exists || self.people[u].deleted {
                     return Vec::new();
                 }
@@ -124,7 +124,7 @@ impl Clerk {
                 let mut messages = vec![message];
                 for o in 0..ORGANIZATIONS {
                     let message = self.delete_membership(o, u);
-                    messages.extend(message.filter(|_| told));
+                    messages.extend(message.filter(|_| announced));
                 }
                 self.people[u].deleted = true;
                 messages
@@ -147,37 +147,37 @@ impl Clerk {
         }
     }
 
-    /// This one arrives at least once.
-    pub fn tell(&mut self, happening: &Happening) {
+    /// Records that this one arrives at least once.
+    pub fn announce(&mut self, happening: &Happening) {
         let Happening::Message(body) = happening else { return };
         let data = &body["data"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let ids = (text(&data["organization"]["id"]), text(&data["public_user_data"]["user_id"]));
         if let ((Some(organization), Some(user)), Some(at)) = (ids, data["created_at"].as_i64()) {
-            let told = self.told.entry((organization, user)).or_insert(at);
-            *told = at.min(*told);
+            let announced = self.announced.entry((organization, user)).or_insert(at);
+            *announced = at.min(*announced);
         }
     }
 
-    /// What our database should say: names of organizations and people, and the memberships that live.
+    /// The rows that our database should have: organizations and people by name, and the memberships that last.
     pub fn rows(&self) -> BTreeMap<String, String> {
         self.rows_with(|o| self.first.get(&o).copied())
     }
 
-    /// The same when all that is known is what messages told and what there is in the end: of whoever came and went
-    /// untold nobody knows that they were first.
-    pub fn rows_as_told(&self) -> BTreeMap<String, String> {
+    /// The same from the messages that arrived and Clerk's state at the end: a person who joined and left without a
+    /// message is never the first member.
+    pub fn rows_as_announced(&self) -> BTreeMap<String, String> {
         self.rows_with(|o| {
             let joined = |u: &usize| {
-                let told = self.told.get(&(self.org(o), self.user(*u))).copied();
+                let announced = self.announced.get(&(self.org(o), self.user(*u))).copied();
                 let living = self.memberships.get(&(o, *u)).map(|membership| membership.created_at);
-                told.into_iter().chain(living).min()
+                announced.into_iter().chain(living).min()
             };
             (0..PEOPLE).filter(|u| joined(u).is_some()).min_by_key(|u| (joined(u), self.user(*u)))
         })
     }
 
-    /// What the Backend API has of it all.
+    /// The state at the end, as the Backend API has it.
     pub fn directory(&self) -> Directory {
         let mut directory = Directory::default();
         for (o, it) in self.organizations.iter().enumerate().filter(|(_, it)| it.exists && !it.deleted) {
@@ -198,7 +198,7 @@ impl Clerk {
         directory
     }
 
-    /// The Clerk ids of what has been deleted.
+    /// Clerk's ids of the organizations and people that were deleted.
     pub fn deleted_ids(&self) -> Vec<String> {
         let organizations = self.organizations.iter().enumerate().filter(|(_, it)| it.deleted);
         let people = self.people.iter().enumerate().filter(|(_, it)| it.deleted);
@@ -230,7 +230,7 @@ impl Clerk {
         rows
     }
 
-    /// Of all that there may be.
+    /// Of all organizations, made or not.
     pub fn organization_ids(&self) -> Vec<String> {
         (0..ORGANIZATIONS).map(|o| self.org(o)).collect()
     }
@@ -247,7 +247,7 @@ impl Clerk {
         format!("user_{}x{u}", self.prefix)
     }
 
-    /// Strictly later than the one before.
+    /// A message, later than the one before it.
     fn message(&mut self, r#type: &str, data: Value) -> Happening {
         self.now += 1;
         Happening::Message(json!({ "object": "event", "type": r#type, "timestamp": self.now, "data": data }))
@@ -287,7 +287,7 @@ impl Clerk {
         vec![self.message(r#type, data)]
     }
 
-    /// Who joins what is not there yet makes it.
+    /// Makes the organization and the person first, if they are not there.
     fn put_membership(&mut self, o: usize, u: usize, role: Option<&'static str>) -> Vec<Happening> {
         if self.organizations[o].deleted || self.people[u].deleted {
             return Vec::new();

@@ -26,7 +26,7 @@ pub struct Reconciliation {
     pub ahead: SignedDuration,
 }
 
-/// What a run did, or why it stopped.
+/// A run's report and differences, or why it stopped.
 pub type Done = Result<(Report, Vec<Difference>), String>;
 
 impl Reconciliation {
@@ -80,14 +80,15 @@ impl Reconciliation {
 
     /// The report of a run over everything, as people read it.
     pub async fn run(&self) -> String {
-        self.told(json!({ "dry_run": false })).await
+        self.report(json!({ "dry_run": false })).await
     }
 
     pub async fn dry_run(&self) -> String {
-        self.told(json!({ "dry_run": true })).await
+        self.report(json!({ "dry_run": true })).await
     }
 
-    pub async fn told(&self, event: Value) -> String {
+    /// The differences that a run for this event reports, as people read them.
+    pub async fn report(&self, event: Value) -> String {
         let (report, differences) = self.try_run(event).await.unwrap();
         assert_eq!(report.changed + report.left_alone, differences.len());
         table(&differences)
