@@ -24,7 +24,7 @@ use crate::support::log;
 use crate::support::metrics::{Metrics, NAMESPACE};
 use crate::support::runtime_api::{RuntimeApi, TRACE_ID};
 use crate::support::{
-    CLERK, ENDPOINTS, Event, FILES, SCHEDULES, World, event, kari, lead, merge_id, submission,
+    CLERK, ENDPOINTS, Event, FILES, SCHEDULES, World, event, kari, lead, merge_id, submission, until,
 };
 
 /// A process that has not done it by now never will.
@@ -129,14 +129,9 @@ impl Sandbox {
 pub async fn kill_when(world: &World, event: &Event, now: impl AsyncFn() -> bool) {
     let settings = settings(world).await;
     let mut sandbox = Sandbox::start(event.function, &settings).await;
-    let is_time = async {
-        while !now().await {
-            tokio::task::yield_now().await;
-        }
-    };
     tokio::select! {
         answer = sandbox.api.invoke(event.value()) => panic!("it has answered: {answer}"),
-        time = timeout(PATIENCE, is_time) => time.unwrap(),
+        () = until("it is time to kill the function", now) => {}
     }
     sandbox.process.kill().await.unwrap();
 }
@@ -406,9 +401,8 @@ async fn one_sandbox_works_on_as_many_requests_at_once_as_it_is_told() {
         let waiting = "select count(*) from pg_stat_activity
                         where datname = current_database() and wait_event_type = 'Lock'";
         let watcher = world.owner().await;
-        while watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < AT_ONCE as i64 {
-            tokio::task::yield_now().await;
-        }
+        let count = async || watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0);
+        until("all requests wait for the lock", async || count().await >= AT_ONCE as i64).await;
         owner.batch_execute("commit").await.unwrap();
     };
     let (answers, ()) = timeout(PATIENCE, async { tokio::join!(asked, let_go) }).await.unwrap();

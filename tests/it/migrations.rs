@@ -7,6 +7,7 @@ use migrations::migrate;
 use shared::db::connect_as_owner;
 
 use crate::support::catalog::describe;
+use crate::support::until;
 
 fn files() -> Vec<String> {
     let names = fs::read_dir(dev::workspace().join("migrations")).unwrap();
@@ -58,17 +59,11 @@ async fn a_runner_that_gives_up_waits_no_longer() {
     let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
                     and database = (select oid from pg_database where datname = current_database())";
     let count = async || owner.query_one(waits, &[]).await.unwrap().get::<_, i64>(0);
-    let until = async |wanted: i64| {
-        while count().await != wanted {
-            tokio::task::yield_now().await;
-        }
-    };
     tokio::select! {
         applied = migrate(&database.owner_url) => panic!("it did not wait: {applied:?}"),
-        () = until(1) => {}
+        () = until("the runner waits", async || count().await == 1) => {}
     }
-    let gone = until(0);
-    tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.expect("it still waits");
+    until("the runner waits no longer", async || count().await == 0).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use self::moto::Moto;
 use crate::bootstrap::{Sandbox, settings};
-use crate::support::{World, event, kari};
+use crate::support::{World, event, kari, until};
 
 /// Lambda gives the start of a sandbox so long.
 const START: Duration = Duration::from_secs(10);
@@ -126,10 +126,9 @@ async fn a_rotation_fails_no_request_in_flight() {
             bench.set_password(&password).await;
             bench.moto.put(&arn, &bench.url(&password)).await;
             bench.break_connections().await;
-            // Until everybody has been answered anew.
-            while bench.moto.reads() <= n || answered.load(SeqCst) <= before + 2 * CONCURRENCY {
-                tokio::task::yield_now().await;
-            }
+            let all_anew =
+                async || bench.moto.reads() > n && answered.load(SeqCst) > before + 2 * CONCURRENCY;
+            until("everybody has been answered anew", all_anew).await;
         }
         is_over.store(true, SeqCst);
     };

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::now;
 use crate::support::clerk::delivery;
 use crate::support::clerk::reconciliation::Reconciliation;
-use crate::support::{World, event, session_token, token};
+use crate::support::{World, event, session_token, token, until};
 
 /// Clerk has changed, and no message about it came.
 async fn everything_differs() -> Reconciliation {
@@ -148,7 +148,8 @@ async fn what_a_webhook_brought_after_clerks_answer_stays() {
     let before = bench.dump().await;
     let report = bench.run().await;
     assert_eq!(
-        report.lines()
+        report
+            .lines()
             .filter(|line| line.ends_with("left alone: our last event is newer than Clerk's answer"))
             .count(),
         6
@@ -281,11 +282,9 @@ async fn a_run_waits_for_a_webhook_about_the_same_person() {
         done.store(true, std::sync::atomic::Ordering::SeqCst);
     };
     let removed = async {
-        while !done.load(std::sync::atomic::Ordering::SeqCst)
-            && watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0
-        {
-            tokio::task::yield_now().await;
-        }
+        let waiting = async || watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) > 0;
+        let is_done = || done.load(std::sync::atomic::Ordering::SeqCst);
+        until("the run waits or is over", async || is_done() || waiting().await).await;
         removal.commit().await.unwrap();
     };
     tokio::join!(run, removed);

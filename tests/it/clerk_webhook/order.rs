@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{ACME, CREATED, DELETED, FOUNDER, UPDATED, deliver, list_leads, sample, state};
 use crate::support::clerk::delivery;
-use crate::support::{Event, World, event, lead, session_token};
+use crate::support::{Event, World, event, lead, session_token, until};
 
 /// So many seconds before now.
 fn ago(seconds: i64) -> Timestamp {
@@ -187,7 +187,8 @@ async fn an_event_waits_for_another_about_the_same_person() {
     let sending = tokio::spawn(async move { sender.send(message).await.expect(200) });
     let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
                     and database = (select oid from pg_database where datname = current_database())";
-    while !sending.is_finished() && watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    let waiting = async || watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) > 0;
+    until("the event waits or is answered", async || sending.is_finished() || waiting().await).await;
     removal.commit().await.unwrap();
     sending.await.unwrap();
     let sql = "select count(*) from memberships where clerk_membership_id = 'orgmem_2'";

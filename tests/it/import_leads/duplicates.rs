@@ -1,18 +1,15 @@
 //! No customer twice.
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{file, import, leads, preview, refusal, statuses};
 use crate::support::leads::commit;
-use crate::support::{World, event, kari, lead, ola};
+use crate::support::{World, event, kari, lead, ola, until};
 
 /// Imports that arrive at once.
 const COPIES: usize = 8;
-/// They all wait by then, before the first of them gives up.
-const DEADLINE: Duration = Duration::from_secs(2);
 /// A row with an address, one with a number, one with neither.
 const FILE: &str = "Navn;E-post;Telefon\nKari;kari.ny@example.no;\nOla;;912 34 506\nSiri;;\n";
 
@@ -113,10 +110,7 @@ async fn copies_that_arrive_at_once_make_no_lead_twice() {
         });
     }
     let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    let deadline = Instant::now() + DEADLINE;
-    while world.count(waiting).await < COPIES as i64 {
-        assert!(Instant::now() < deadline, "they do not all wait");
-    }
+    until("all of them wait", async || world.count(waiting).await >= COPIES as i64).await;
     door.batch_execute("commit").await.unwrap();
     let made: u64 = copies.join_all().await.into_iter().sum();
     assert_eq!((made, leads(&world).await), (5, 25));

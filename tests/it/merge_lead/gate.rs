@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use shared::db::{Login, connect_as_owner};
 use tokio_postgres::Client;
 
-use crate::support::{World, lead};
+use crate::support::{World, lead, until};
 
 async fn client(world: &World, login: Login) -> Client {
     connect_as_owner(&world.database.url(login)).await.unwrap().0
@@ -121,9 +121,8 @@ async fn leads_are_locked_in_the_order_of_their_ids() {
         let merging = async { writer.batch_execute(&merge).await };
         let watching = async {
             let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-            while second.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-                tokio::task::yield_now().await;
-            }
+            let count = async || second.query_one(waits, &[]).await.unwrap().get::<_, i64>(0);
+            until("the merge waits for the lead", async || count().await > 0).await;
             let free =
                 format!("begin; select from leads where id = '{}' for update nowait; rollback", lead(4));
             let locked = second.batch_execute(&free).await;

@@ -1,6 +1,5 @@
 //! Versions of the mapping: added where something changes, never changed themselves.
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use dev::people::KARI;
 use proptest::collection::btree_map;
@@ -11,10 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
 use super::{form, patch, send};
-use crate::support::{World, cases, kari};
-
-/// A statement that waits for a lock does so by then.
-const DEADLINE: Duration = Duration::from_secs(10);
+use crate::support::{World, cases, kari, until};
 
 fn fields(fields: Value) -> Value {
     json!({"mapping": {"fields": fields}})
@@ -75,10 +71,9 @@ async fn of_two_at_once_one_wins_and_the_other_is_told() {
     let both_wait = async {
         let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = 'norvalt_writer'
                           and datname = current_database()";
-        let (watcher, deadline) = (world.owner().await, Instant::now() + DEADLINE);
-        while watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {
-            assert!(Instant::now() < deadline, "they do not wait for each other");
-        }
+        let watcher = world.owner().await;
+        let count = async || watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0);
+        until("both wait for each other", async || count().await >= 2).await;
         held.commit().await.unwrap();
     };
     let (one, other, ()) = tokio::join!(

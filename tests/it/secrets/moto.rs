@@ -7,12 +7,11 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
+use crate::support::until;
+
 const REGION: &str = "eu-north-1";
-/// Python takes its time.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Moto {
     url: String,
@@ -42,11 +41,8 @@ impl Moto {
             .unwrap();
         let client = Client::builder().no_proxy().build().unwrap();
         let url = format!("http://127.0.0.1:{port}");
-        let deadline = Instant::now() + START_TIMEOUT;
-        while client.get(format!("{url}/moto-api/data.json")).send().await.is_err() {
-            assert!(Instant::now() < deadline, "moto does not answer");
-            tokio::task::yield_now().await;
-        }
+        let data = format!("{url}/moto-api/data.json");
+        until("moto answers", async || client.get(&data).send().await.is_ok()).await;
         Self { url, client, key: ["none", "none"].map(str::to_owned), recording, process }
     }
 

@@ -15,6 +15,7 @@ pub mod submissions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use dev::clerk::{ActiveOrganization, Clerk, SessionToken};
 use dev::people::{Dealership, KARI, NINA, OLA, PER, Person, TESLA_OSLO, VW_BERGEN};
@@ -44,6 +45,10 @@ pub use event::{Event, event, event_files};
 
 pub const ISSUER: &str = "https://clerk.norvalt.test";
 pub const ORIGIN: &str = "https://app.norvalt.test";
+/// What has not come about by then never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what a test waits for, so that the other tests have the processor.
+const PAUSE: Duration = Duration::from_millis(5);
 /// For making a failed case of a property smaller, in milliseconds.
 const MAX_SHRINK_MS: u32 = 5000;
 /// How long a token lives unless a test says otherwise, in seconds.
@@ -185,6 +190,15 @@ impl World {
     /// A count, past the policies.
     pub async fn count(&self, sql: &str) -> i64 {
         self.row(sql, &[]).await.get(0)
+    }
+}
+
+/// Waits until `holds` returns true. After a minute it fails, and `what` completes the message.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
