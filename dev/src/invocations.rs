@@ -96,7 +96,7 @@ mod tests {
         let [_, survivor, other] = MERGE.map(|id| id.to_string());
         let mut changed: BTreeSet<String> = [survivor, other].into();
         for one in INVOCATIONS.iter().filter(|one| !["get-lead", "undo-merge"].contains(&one.function)) {
-            let path = crate::workspace().join(format!("events/{}.json", one.function));
+            let path = crate::event_file(one.function);
             let event = std::fs::read_to_string(path).unwrap();
             for id in seeded(&event).into_iter().filter(|_| !one.function.starts_with("list-")) {
                 assert!(changed.insert(id.to_owned()), "{} changes what another does: {id}", one.function);
