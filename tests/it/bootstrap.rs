@@ -1,140 +1,21 @@
 //! The binaries themselves, each a process that knows nothing but its environment and the Runtime API.
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dev::clerk::Clerk;
-use dev::clerk::backend::SECRET_KEY;
 use dev::invocations::INVOCATIONS;
 use dev::people::TESLA_OSLO;
 use dev::proxy::{Pass, Proxy};
+use dev::runtime_api::TRACE_ID;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::Login;
-use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::clerk::delivery;
-use crate::support::log;
 use crate::support::metrics::{Metrics, NAMESPACE};
-use crate::support::runtime_api::{RuntimeApi, TRACE_ID};
-use crate::support::{
-    CLERK, ENDPOINTS, Event, FILES, SCHEDULES, World, event, kari, lead, merge_id, submission, until,
-};
-
-/// A process that has not done it by now never will.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The folder of the binaries, which `cargo test` does not build: the first test that asks does.
-fn binaries() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        // target/PROFILE/deps/it-HASH
-        let test = std::env::current_exe().unwrap();
-        let folder = test.parent().unwrap().parent().unwrap();
-        let profile = match folder.file_name().unwrap().to_str().unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        // With the tests' features, as they are already compiled: only the binaries are left to link.
-        let built = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--workspace", "--bins", "--tests", "--profile", profile, "--target-dir"])
-            .arg(folder.parent().unwrap())
-            .current_dir(dev::workspace())
-            .status();
-        assert!(built.unwrap().success());
-        folder.to_owned()
-    })
-}
-
-/// The settings of a function, with Clerk's keys to be had at a real endpoint.
-pub async fn settings(world: &World) -> HashMap<String, String> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let clerk: &Arc<Clerk> = &CLERK;
-    tokio::spawn(clerk.clone().serve(listener));
-    let mut settings: HashMap<_, _> = world.variables().into_iter().collect();
-    settings.remove("CLERK_JWT_KEY").unwrap();
-    settings.insert("CLERK_JWKS_URL".to_owned(), format!("{url}/.well-known/jwks.json"));
-    settings.insert("CLERK_API_URL".to_owned(), url);
-    settings.insert("CLERK_SECRET_KEY".to_owned(), SECRET_KEY.to_owned());
-    settings
-}
-
-/// A function's process, as Lambda runs it.
-pub struct Sandbox {
-    api: RuntimeApi,
-    process: Child,
-}
-
-impl Sandbox {
-    pub async fn start(name: &str, settings: &HashMap<String, String>) -> Self {
-        let binary = tokio::task::spawn_blocking(binaries).await.unwrap().join(name);
-        let api = RuntimeApi::start().await;
-        let process = Command::new(binary)
-            .env_clear()
-            .envs(settings)
-            .envs(api.environment(name))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self { api, process }
-    }
-
-    /// The answer to an event, as API Gateway gets it.
-    pub async fn invoke(&mut self, event: &Event) -> Value {
-        tokio::select! {
-            answer = timeout(PATIENCE, self.api.invoke(event.value())) => answer.unwrap(),
-            ended = self.process.wait() => panic!("{} ended: {ended:?}", event.function),
-        }
-    }
-
-    /// The answer to an event that the process may not survive.
-    pub async fn last_invoke(&self, event: &Event) -> Value {
-        timeout(PATIENCE, self.api.invoke(event.value())).await.unwrap()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.id().unwrap()
-    }
-
-    /// What it has written when it has ended by itself.
-    pub async fn end(self) -> Output {
-        let output = timeout(PATIENCE, self.process.wait_with_output()).await.unwrap().unwrap();
-        for text in [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)) {
-            assert_eq!(log::found_in(&text), None, "{text}");
-        }
-        output
-    }
-
-    /// The same after the signal that Lambda sends before it takes the sandbox away.
-    pub async fn terminate(self) -> Output {
-        let pid = self.process.id().unwrap().to_string();
-        // The shell's own `kill`: the standard library has none for this signal.
-        let sent = Command::new("sh").args(["-c", "kill -TERM $0", &pid]).status().await.unwrap();
-        assert!(sent.success());
-        self.end().await
-    }
-}
-
-/// Starts the function of an event, hands it the event, and kills it without warning as soon as `now` says so.
-pub async fn kill_when(world: &World, event: &Event, now: impl AsyncFn() -> bool) {
-    let settings = settings(world).await;
-    let mut sandbox = Sandbox::start(event.function, &settings).await;
-    tokio::select! {
-        answer = sandbox.api.invoke(event.value()) => panic!("it has answered: {answer}"),
-        () = until("it is time to kill the function", now) => {}
-    }
-    sandbox.process.kill().await.unwrap();
-}
+use crate::support::sandbox::{PATIENCE, Sandbox, binaries, settings};
+use crate::support::{ENDPOINTS, Event, FILES, SCHEDULES, World, event, kari, lead, merge_id, submission};
 
 /// The event of each function, allowed and about what the seeded world has, and the status it gets.
 fn requests() -> HashMap<&'static str, (u16, Event)> {

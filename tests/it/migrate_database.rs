@@ -1,95 +1,14 @@
 //! `migrate-database`, as CloudFormation calls it: a process, a request, and an answer to a URL that was signed beforehand.
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::sync::Arc;
 
 use dev::postgres::{Binaries, Cluster, Options};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
 use migrations::migrate;
 use serde_json::{Value, json};
 use shared::Login;
 use shared::db::connect_as_owner;
-use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
 
-use crate::bootstrap::Sandbox;
+use crate::support::custom_resource::migrate_database;
 use crate::support::{World, event};
-
-/// What S3 is to a custom resource: takes one object by PUT, if all is as it was signed.
-struct Bucket {
-    url: String,
-    answers: Mutex<mpsc::UnboundedReceiver<Value>>,
-}
-
-impl Bucket {
-    /// That is out of order for the first so many attempts.
-    async fn start(failures: usize) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("http://{}/stack%7Cdatabase?X-Amz-Signature=0", listener.local_addr().unwrap());
-        let (answered, answers) = mpsc::unbounded_channel();
-        let left = Arc::new(Mutex::new(failures));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (answered, left) = (answered.clone(), left.clone());
-                let put = service_fn(move |request| {
-                    let (answered, left) = (answered.clone(), left.clone());
-                    async move { Ok::<_, Infallible>(put(request, &answered, &left).await) }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), put));
-            }
-        });
-        Self { url, answers: Mutex::new(answers) }
-    }
-}
-
-async fn put(
-    request: Request<Incoming>,
-    answered: &mpsc::UnboundedSender<Value>,
-    failures_left: &Mutex<usize>,
-) -> Response<Full<Bytes>> {
-    let status = |status: u16| Response::builder().status(status).body(Full::default()).unwrap();
-    let signed = request.method() == Method::PUT
-        && request.uri().to_string().ends_with("/stack%7Cdatabase?X-Amz-Signature=0")
-        && request.headers().get(CONTENT_TYPE).is_none_or(|value| value.is_empty());
-    if !signed {
-        return status(403);
-    }
-    if !request.headers().contains_key("content-length") {
-        return status(411);
-    }
-    let mut left = failures_left.lock().await;
-    if *left > 0 {
-        *left -= 1;
-        return status(503);
-    }
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    answered.send(serde_json::from_slice(&body).unwrap()).unwrap();
-    status(200)
-}
-
-/// What one sandbox answered to a request of each of these types, and what it logged.
-pub async fn run(settings: &HashMap<String, String>, types: &[&str]) -> (Vec<Value>, Vec<Value>, String) {
-    // One failure shows that the answer is repeated.
-    let bucket = Bucket::start(1).await;
-    let mut sandbox = Sandbox::start("migrate-database", settings).await;
-    let mut answers = Vec::new();
-    for kind in types {
-        let request =
-            event("migrate-database").with("RequestType", *kind).with("ResponseURL", bucket.url.as_str());
-        assert_eq!(sandbox.invoke(&request).await, Value::Null);
-        answers.push(bucket.answers.lock().await.recv().await.unwrap());
-    }
-    let log = String::from_utf8(sandbox.terminate().await.stdout).unwrap();
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let lines = lines.filter(|line| line["message"] == "migration").collect();
-    (answers, lines, log)
-}
 
 fn answer(status: &str, reason: &str) -> Value {
     let request = event("migrate-database");
@@ -126,7 +45,7 @@ async fn an_empty_database_is_brought_up_to_date_and_its_users_get_the_passwords
         logins.into_iter().chain([("DATABASE_URL_OWNER".to_owned(), owner.clone())]).collect()
     };
 
-    let (answers, lines, log) = run(&settings("first"), &["Create", "Update", "Delete"]).await;
+    let (answers, lines, log) = migrate_database(&settings("first"), &["Create", "Update", "Delete"]).await;
     assert_eq!(answers, vec![answer("SUCCESS", ""); 3]);
     assert!(lines[0]["applied"].as_str().unwrap().starts_with("V1__logins, V2__scope, "), "{}", lines[0]);
     let told: Vec<_> = lines.iter().map(|line| (&line["outcome"], &line["level"])).collect();
@@ -136,7 +55,7 @@ async fn an_empty_database_is_brought_up_to_date_and_its_users_get_the_passwords
     assert_eq!(migrate(&owner).await.unwrap(), [""; 0], "and Delete has deleted nothing");
 
     // The passwords of the next deployment's secrets take the place of those.
-    run(&settings("second"), &["Update"]).await;
+    migrate_database(&settings("second"), &["Update"]).await;
     for login in Login::ALL {
         assert!(connect_as_owner(&url(login, "second")).await.is_ok(), "{login:?}");
         assert!(connect_as_owner(&url(login, "first")).await.is_err(), "{login:?}");
@@ -162,7 +81,7 @@ async fn a_deployment_is_told_why_it_stops_and_no_password() {
         (with("DATABASE_URL_READER", world.database.url(Login::Writer)), swapped),
         (with("DATABASE_URL_OWNER", wrong), "the database refused: db error: SQLSTATE 28P01, password"),
     ] {
-        let (answers, lines, log) = run(&settings, &["Create"]).await;
+        let (answers, lines, log) = migrate_database(&settings, &["Create"]).await;
         let told = answers[0]["Reason"].as_str().unwrap();
         assert!(told.starts_with(reason), "{told}");
         assert_eq!(answers[0], answer("FAILED", told));
@@ -180,7 +99,7 @@ async fn migrations_that_get_nowhere_are_told_in_time_and_wait_no_longer() {
     // The runner's own lock, held by somebody else.
     let other = world.owner().await;
     other.execute("select pg_advisory_lock($1)", &[&0x4e6f_7276_616c_7400_i64]).await.unwrap();
-    let (answers, _, _) = run(&settings, &["Update"]).await;
+    let (answers, _, _) = migrate_database(&settings, &["Update"]).await;
     let late =
         "the migrations took longer than this function may run: `cargo dev migrate --url` has no limit";
     assert_eq!(answers[0], answer("FAILED", late));

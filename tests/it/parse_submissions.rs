@@ -6,7 +6,7 @@ use parse_submissions::{Difference, Replay, Report, Request};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::bootstrap;
+use crate::support::sandbox::kill_when;
 use crate::support::submissions::{file_left, parse};
 use crate::support::{World, event, kari};
 
@@ -53,7 +53,7 @@ async fn a_process_that_is_killed_between_envelope_and_parse_loses_nothing() {
 
     let form = event("form-webhook").path("dealership_id", TESLA_OSLO.id);
     let stored = "select count(*) from submissions where verdict = 'accepted' and filed_at is null";
-    bootstrap::kill_when(&world, &form, async || world.count(stored).await == 1).await;
+    kill_when(&world, &form, async || world.count(stored).await == 1).await;
     let server = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity
                    where usename = 'norvalt_intake' and datname = current_database()";
     assert_eq!(world.count(server).await, 1);

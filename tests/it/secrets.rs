@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use self::moto::Moto;
-use crate::bootstrap::{Sandbox, settings};
+use crate::support::sandbox::{Sandbox, settings};
 use crate::support::{World, event, kari, until};
 
 /// Lambda gives the start of a sandbox so long.

@@ -12,6 +12,7 @@ use shared::{Job, Login};
 use tokio::net::TcpListener;
 
 use crate::routes::{Names, block_of, camel, functions, read};
+use crate::support::custom_resource::migrate_database;
 use crate::support::log::Log;
 use crate::support::{DEPLOYMENT, ENDPOINTS, World, event, submission};
 
@@ -192,7 +193,7 @@ async fn log_lines() -> Vec<Value> {
     let work = async |request: Request| parse_submissions::parse(&job, &request, &mut |_| ()).await;
     job.run(json!({}), "2", None, work).await.unwrap_err();
     drop(listening);
-    let (_, migrations, _) = crate::migrate_database::run(&HashMap::new(), &["Delete"]).await;
+    let (_, migrations, _) = migrate_database(&HashMap::new(), &["Delete"]).await;
     [log.lines(), migrations].concat()
 }
 

@@ -6,7 +6,7 @@ use dev::people::TESLA_OSLO;
 use dev::proxy::{Pass, Proxy};
 use http_body_util::BodyExt;
 
-use crate::bootstrap::{Sandbox, settings};
+use crate::support::sandbox::{Sandbox, settings};
 use crate::support::{World, event, kari};
 
 const LEADS: i64 = 100_000;

@@ -1,6 +1,7 @@
 //! A world for one test: its own database, Clerk's key, and every function's handler behind real events.
 pub mod catalog;
 pub mod clerk;
+pub mod custom_resource;
 mod endpoints;
 mod event;
 pub mod leads;
@@ -10,7 +11,7 @@ pub mod openapi;
 pub mod openapi_markdown;
 pub mod plans;
 pub mod requests;
-pub mod runtime_api;
+pub mod sandbox;
 pub mod submissions;
 
 use std::collections::HashMap;
