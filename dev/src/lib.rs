@@ -28,6 +28,16 @@ pub mod tools;
 
 use std::path::{Path, PathBuf};
 
+/// The logical id of a function in the template: `ListLeads` of `list-leads`.
+#[must_use]
+pub fn logical_id(function: &str) -> String {
+    let words = function.split('-').filter_map(|word| {
+        let (first, rest) = word.split_at_checked(1)?;
+        Some(first.to_uppercase() + rest)
+    });
+    words.collect()
+}
+
 /// The checkout that this program was built from, so that it works from any directory.
 #[must_use]
 pub fn workspace() -> PathBuf {

@@ -33,7 +33,7 @@ use crate::state::ORIGIN;
 use crate::supervised::Program;
 use crate::svix::sign;
 use crate::testing::{TestCluster, TestDatabase};
-use crate::{database, environment, tools};
+use crate::{database, environment, logical_id, tools};
 
 /// Signs the webhook of a stack that lives for this one run.
 const WEBHOOK_SECRET: &str = "whsec_c2VjcmV0IG9mIGEgc3RhY2sgZm9yIG9uZSBydW4=";
@@ -149,15 +149,6 @@ fn functions() -> Result<Vec<String>> {
     let uris = template.lines().filter_map(|line| line.trim().strip_prefix("CodeUri: target/lambda/"));
     let names = uris.map(|name| name.trim_end_matches('/').to_owned());
     Ok(names.filter(|name| name != DEPLOYMENT).collect())
-}
-
-/// `list-leads` as `ListLeads`, the logical id.
-fn logical_id(function: &str) -> String {
-    let words = function.split('-').filter_map(|word| {
-        let (first, rest) = word.split_at_checked(1)?;
-        Some(first.to_uppercase() + rest)
-    });
-    words.collect()
 }
 
 /// Builds every function and puts it where the template expects it.

@@ -2,29 +2,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use dev::logical_id;
 use shared::Login;
 
-use crate::support::{DEPLOYMENT, ENDPOINTS, FILES, SCHEDULES, event, event_files};
-
-pub type Names = BTreeSet<String>;
+use crate::support::template::{Names, block_of, functions, read};
+use crate::support::{ENDPOINTS, FILES, SCHEDULES, event, event_files};
 
 fn routes() -> Names {
     ENDPOINTS.iter().map(|endpoint| endpoint.route.name.to_owned()).collect()
-}
-
-/// The routes, what runs by the clock, what a deployment calls, and what answers with files.
-pub fn functions() -> Names {
-    let mut names = routes();
-    names.insert(DEPLOYMENT.to_owned());
-    for schedule in SCHEDULES.iter() {
-        assert!(names.insert(schedule.name.to_owned()), "{} is a route, too", schedule.name);
-    }
-    assert!(names.insert(FILES.name.to_owned()));
-    names
-}
-
-pub fn read(path: &str) -> String {
-    fs::read_to_string(dev::workspace().join(path)).unwrap()
 }
 
 fn area(name: &str) -> &'static str {
@@ -36,17 +21,9 @@ fn folder(path: &str) -> Names {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The lines of one resource: up to the next that is indented as little.
-pub fn block_of(template: &str, logical_id: &str) -> String {
-    let mut lines = template.lines().skip_while(|line| line.trim_end() != format!("  {logical_id}:"));
-    assert!(lines.next().is_some(), "{logical_id} is missing");
-    let is_inside = |line: &&str| line.is_empty() || line.starts_with("    ");
-    lines.take_while(is_inside).map(|line| format!("{line}\n")).collect()
-}
-
 /// The block of a function, whose binary and database user, if it has one, are its own.
 fn function_block(template: &str, name: &str, login: Option<Login>) -> String {
-    let block = block_of(template, &camel(name));
+    let block = block_of(template, &logical_id(name));
     assert!(block.contains(&format!("CodeUri: target/lambda/{name}/\n")), "{block}");
     let logins: Vec<&str> = Login::ALL
         .map(Login::setting)
@@ -55,11 +32,6 @@ fn function_block(template: &str, name: &str, login: Option<Login>) -> String {
         .collect();
     assert_eq!(logins, login.map(Login::setting).as_slice(), "the database users of {name}");
     block
-}
-
-/// `list-leads` as `ListLeads`.
-pub fn camel(name: &str) -> String {
-    name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
 
 #[test]
@@ -134,7 +106,7 @@ fn the_template_has_each_schedule_and_its_database_user() {
         let input: serde_json::Value = serde_json::from_str(input.trim_end_matches('\'')).unwrap();
         assert_eq!(&input, event(schedule.name).value(), "events/{}.json is what it gets", schedule.name);
         assert!(!block.contains("HttpApi") && !block.contains("FunctionUrlConfig"), "{block}");
-        let log = block_of(&template, &format!("{}Logs", camel(schedule.name)));
+        let log = block_of(&template, &format!("{}Logs", logical_id(schedule.name)));
         assert!(log.contains(&format!("-{}", schedule.name)), "{log}");
     }
 }

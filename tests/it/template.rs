@@ -1,6 +1,7 @@
 //! The template as something to operate: alarms, limits, rights, and the documents about them.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use dev::logical_id;
 use dev::people::TESLA_OSLO;
 use lambda_http::http::StatusCode;
 use parse_submissions::{Report, Request, SCHEDULE};
@@ -11,9 +12,9 @@ use shared::db::{DbError, connect_as_owner};
 use shared::{Job, Login};
 use tokio::net::TcpListener;
 
-use crate::routes::{Names, block_of, camel, functions, read};
 use crate::support::custom_resource::migrate_database;
 use crate::support::log::Log;
+use crate::support::template::{Names, block_of, functions, read};
 use crate::support::{DEPLOYMENT, ENDPOINTS, World, event, submission};
 
 /// What a function has unless its block says otherwise, in seconds; the template's Globals.
@@ -48,7 +49,7 @@ fn block_of_any(template: &str, id: &str) -> String {
 }
 
 fn timeout(name: &str) -> u32 {
-    let block = block_of(&template(), &camel(name));
+    let block = block_of(&template(), &logical_id(name));
     let timeout = block.lines().find_map(|line| line.strip_prefix("      Timeout: "));
     timeout.map_or(DEFAULT_TIMEOUT, |text| text.split(' ').next().unwrap().parse().unwrap())
 }
@@ -57,7 +58,7 @@ fn timeout(name: &str) -> u32 {
 fn every_function_has_an_alarm_and_a_log_group() {
     let template = template();
     for name in functions() {
-        let id = camel(&name);
+        let id = logical_id(&name);
         let log = block_of(&template, &format!("{id}Logs"));
         assert!(log.contains(&format!("/aws/lambda/${{AWS::StackName}}-{name}\"")), "{log}");
         assert!(log.contains("RetentionInDays: !Ref LogRetentionDays"), "{log}");
@@ -88,7 +89,7 @@ fn every_alarm_tells_somebody_when_it_begins_and_when_it_ends() {
 fn every_function_ends_before_its_caller_gives_up() {
     assert!(template().contains(&format!("\n    Timeout: {DEFAULT_TIMEOUT}\n")));
     for name in functions() {
-        let block = block_of(&template(), &camel(&name));
+        let block = block_of(&template(), &logical_id(&name));
         let patience = match name.as_str() {
             "clerk-webhook" => SVIX,
             DEPLOYMENT => {
@@ -107,7 +108,7 @@ fn every_function_ends_before_its_caller_gives_up() {
 #[test]
 fn a_function_may_read_the_secrets_that_its_environment_names_and_nothing_else() {
     for name in functions() {
-        let block = block_of(&template(), &camel(&name));
+        let block = block_of(&template(), &logical_id(&name));
         // What only hands out files reads none.
         let (environment, policies) = block.split_once("\n      Policies:\n").unwrap_or((&block, ""));
         let named: BTreeSet<_> = environment
@@ -152,7 +153,7 @@ fn the_schema_comes_before_every_function_and_a_bad_version_goes_back() {
     assert!(schema.contains(&format!("SchemaVersion: \"{last}\"")), "the last migration is {last}: {schema}");
     assert!(schema.contains("ServiceToken: !GetAtt MigrateDatabase.Arn\n"), "{schema}");
     for name in functions() {
-        let id = camel(&name);
+        let id = logical_id(&name);
         let block = block_of(&template, &id);
         let is_deployment = name == DEPLOYMENT;
         assert_eq!(block.contains("    DependsOn: DatabaseSchema\n"), !is_deployment, "{block}");
@@ -160,7 +161,7 @@ fn the_schema_comes_before_every_function_and_a_bad_version_goes_back() {
         assert_eq!(block.contains(&goes_back), !is_deployment, "{block}");
         assert_eq!(block.contains("AutoPublishAliasAllProperties: true\n"), !is_deployment, "{block}");
     }
-    let deployment = block_of(&template, &camel(DEPLOYMENT));
+    let deployment = block_of(&template, &logical_id(DEPLOYMENT));
     assert!(deployment.contains("DeploymentPreference: { Enabled: false }"), "{deployment}");
     assert!(!deployment.contains("Events:") && !deployment.contains("FunctionUrlConfig"), "{deployment}");
 }
@@ -169,7 +170,7 @@ fn the_schema_comes_before_every_function_and_a_bad_version_goes_back() {
 fn every_route_has_its_url_in_the_outputs() {
     let template = template();
     for route in ENDPOINTS.iter().map(|endpoint| endpoint.route) {
-        let output = format!("  {}Url: {{ Value: !Sub \"${{", camel(route.name));
+        let output = format!("  {}Url: {{ Value: !Sub \"${{", logical_id(route.name));
         let line = template.lines().find(|line| line.starts_with(&output));
         let line = line.unwrap_or_else(|| panic!("{} has no URL in the outputs", route.name));
         assert!(line.ends_with(&format!("{}\" }}", &route.path[1..])), "{line}");
@@ -238,7 +239,7 @@ async fn the_metric_filters_find_what_we_log() {
 
 /// The names of the alarms; that of a function's alarm is the same for all.
 fn alarms() -> Names {
-    let of_functions: Names = functions().iter().map(|name| format!("{}Alarm", camel(name))).collect();
+    let of_functions: Names = functions().iter().map(|name| format!("{}Alarm", logical_id(name))).collect();
     let ids = resources("AWS::CloudWatch::Alarm").into_keys();
     ids.map(|id| if of_functions.contains(&id) { "<Function>Alarm".to_owned() } else { id }).collect()
 }

@@ -13,6 +13,7 @@ pub mod plans;
 pub mod requests;
 pub mod sandbox;
 pub mod submissions;
+pub mod template;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
