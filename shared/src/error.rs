@@ -220,7 +220,9 @@ impl ApiError {
         self.cause.as_deref()
     }
 
-    pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
+    /// The answer, with the id that the log has for the request too.
+    #[must_use]
+    pub fn into_response(self, request_id: &str) -> Response<Body> {
         let problem = Problem {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or_default(),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{Format, Json, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::db::DbStats;
@@ -40,16 +40,22 @@ const WAITING_SECONDS: &str = "waiting_seconds";
 /// The longest actor that is logged, in bytes; Clerk's ids have about 32.
 const MAX_ACTOR_BYTES: usize = 128;
 
-/// Starts the log, on standard output. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or INFO. Above INFO
-/// there are no lines of good requests, and no metrics of them.
-#[expect(clippy::disallowed_methods, reason = "the log begins before the settings are read")]
+/// Starts the log, on standard output, which Lambda collects.
 pub fn init() {
+    init_to(std::io::stdout);
+}
+
+/// Starts the log, on `writer`, such as a `Mutex<File>`. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or
+/// INFO. Above INFO there are no lines of good requests, and no metrics of them.
+#[expect(clippy::disallowed_methods, reason = "the log begins before the settings are read")]
+pub fn init_to(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let level = variable("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
     let namespace = variable(NAMESPACE);
     let log = tracing_subscriber::fmt()
         .json()
         .event_format(LogFormat::new(namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)))
+        .with_writer(writer)
         .with_max_level(level.unwrap_or(LevelFilter::INFO));
     // Only the first subscriber of a process counts.
     let _ = log.try_init();
