@@ -2,7 +2,6 @@
 //!
 //! The key is generated here and never leaves the machine, so the tokens are worth nothing elsewhere.
 pub mod backend;
-mod http;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,6 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{HeaderValue, LOCATION};
+use hyper::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
@@ -22,7 +25,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use backend::Backend;
-use http::Reply;
+
+use crate::http;
 
 /// The key's file in the directory given to [`Clerk::load_or_create`].
 const KEY_FILE: &str = "clerk-key.pem";
@@ -202,32 +206,33 @@ impl Clerk {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// Answers `GET /.well-known/jwks.json` and the Backend API, one request per connection, until the listener
-    /// fails.
+    /// Answers `GET /.well-known/jwks.json` and the Backend API until the listener fails.
     ///
     /// # Errors
     /// When the listener accepts no more connections.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
-        http::serve(listener, move |request| {
-            let clerk = Arc::clone(&self);
+        http::serve(listener, move |request, _| {
+            let (clerk, (request, _)) = (Arc::clone(&self), request.into_parts());
             async move {
-                match request.starts_with("GET /.well-known/jwks.json ") {
-                    true => clerk.key_set().await,
-                    false => clerk.backend.reply(&request),
+                match (&request.method, request.uri.path()) {
+                    (&Method::GET, "/.well-known/jwks.json") => clerk.key_set().await,
+                    _ => clerk.backend.reply(&request),
                 }
             }
         })
         .await
     }
 
-    async fn key_set(&self) -> Reply {
+    async fn key_set(&self) -> Response<Full<Bytes>> {
         self.requests.fetch_add(1, Ordering::SeqCst);
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match answer {
-            Answer::OwnKey => Reply::new(200, self.jwks().to_string()),
-            Answer::Fixed(status, body) => Reply::new(status, body),
+            Answer::OwnKey => http::json(StatusCode::OK, self.jwks().to_string()),
+            Answer::Fixed(status, body) => http::json(http::status(status), body),
             Answer::Redirect(url) => {
-                Reply { header: Some(("Location", url)), ..Reply::new(302, String::new()) }
+                let mut redirect = http::json(StatusCode::FOUND, String::new());
+                redirect.headers_mut().extend(HeaderValue::try_from(url).ok().map(|url| (LOCATION, url)));
+                redirect
             }
             Answer::Silence => std::future::pending().await,
         }

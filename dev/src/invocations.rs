@@ -12,42 +12,20 @@ use crate::seed::seed;
 /// One route's event, sent by the admin of Tesla Oslo.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation {
-    /// Whose event it is: `events/{function}.json`.
+    /// Whose event it is.
     pub function: &'static str,
-    /// What it gets where [`prepare`] has been.
+    /// The first success of its operation, which it answers where [`prepare`] has been.
     pub status: u16,
 }
 
-/// Every route's. No two events change the same row, so they may come in any order and at once.
-pub const INVOCATIONS: [Invocation; 24] = [
-    of("clerk-webhook", 200),
-    of("create-conversation", 201),
-    of("create-lead", 201),
-    of("delete-lead", 204),
-    of("export-leads", 200),
-    of("form-preflight", 204),
-    of("form-script", 200),
-    of("form-webhook", 202),
-    of("get-dealership", 200),
-    of("get-form-snippet", 200),
-    of("get-lead", 200),
-    of("health", 200),
-    of("import-leads", 200),
-    of("list-conversations", 200),
-    of("list-duplicates", 200),
-    of("list-leads", 200),
-    of("list-submissions", 200),
-    of("me", 200),
-    of("merge-lead", 201),
-    of("patch-dealership", 200),
-    of("patch-lead", 200),
-    of("reject-submission", 200),
-    of("release-submission", 200),
-    of("undo-merge", 200),
-];
-
-/// What answers with files, and asks no database.
-pub const FILES: Invocation = of("api-docs", 200);
+/// Every function's that answers requests. No two events change the same row, so they may come in any order and at once.
+pub fn invocations() -> impl Iterator<Item = Invocation> {
+    let routes = registry::endpoints().filter_map(|endpoint| {
+        let success = (endpoint.operation)().answers.first()?.status.as_u16();
+        Some(Invocation { function: endpoint.route.name, status: success })
+    });
+    routes.chain(registry::files().map(|files| Invocation { function: files.name, status: 200 }))
+}
 
 /// The merge that the event of undo-merge undoes, and the two seeded leads in it, which no other event is about.
 const MERGE: [Uuid; 3] = [
@@ -55,10 +33,6 @@ const MERGE: [Uuid; 3] = [
     uuid!("019a0000-0000-7000-8000-000000001009"),
     uuid!("019a0000-0000-7000-8000-000000001010"),
 ];
-
-const fn of(function: &'static str, status: u16) -> Invocation {
-    Invocation { function, status }
-}
 
 /// The sample data, and what else the events are about.
 pub async fn prepare(owner_url: &str) -> Result<()> {
@@ -95,7 +69,7 @@ mod tests {
     fn no_two_events_change_the_same_row() {
         let [_, survivor, other] = MERGE.map(|id| id.to_string());
         let mut changed: BTreeSet<String> = [survivor, other].into();
-        for one in INVOCATIONS.iter().filter(|one| !["get-lead", "undo-merge"].contains(&one.function)) {
+        for one in invocations().filter(|one| !["get-lead", "undo-merge"].contains(&one.function)) {
             let path = crate::event_file(one.function);
             let event = std::fs::read_to_string(path).unwrap();
             for id in seeded(&event).into_iter().filter(|_| !one.function.starts_with("list-")) {

@@ -2,7 +2,10 @@
 pub mod clerk;
 pub mod clerk_event;
 pub mod database;
+pub mod emulator;
 pub mod environment;
+pub mod gateway;
+mod http;
 pub mod invocations;
 pub mod logins;
 pub mod people;
@@ -25,6 +28,7 @@ pub mod table;
 pub mod testing;
 pub mod token;
 pub mod tools;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 

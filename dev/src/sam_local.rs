@@ -24,7 +24,7 @@ use self::engine::Engine;
 pub use self::engine::NotHere;
 use crate::clerk::backend::SECRET_KEY;
 use crate::clerk::{ActiveOrganization, Clerk, SessionToken};
-use crate::invocations::{FILES, INVOCATIONS, Invocation, prepare};
+use crate::invocations::{Invocation, invocations, prepare};
 use crate::people::{KARI, TESLA_OSLO};
 use crate::postgres::{free_port, last_lines};
 use crate::progress::Step;
@@ -270,8 +270,8 @@ async fn invoke_all(bench: &Arc<Bench>, functions: Vec<String>) -> Result<Vec<Ro
     Ok(rows)
 }
 
-fn invocation(function: &str) -> Option<&'static Invocation> {
-    INVOCATIONS.iter().chain([&FILES]).find(|invocation| invocation.function == function)
+fn invocation(function: &str) -> Option<Invocation> {
+    invocations().find(|invocation| invocation.function == function)
 }
 
 impl Bench {
@@ -465,7 +465,7 @@ mod tests {
     #[test]
     fn each_route_of_the_template_has_an_invocation() {
         let functions = functions().unwrap();
-        assert!(INVOCATIONS.iter().all(|one| functions.contains(&one.function.to_owned())));
+        assert!(invocations().all(|one| functions.contains(&one.function.to_owned())));
         let schedules: Vec<_> = functions.iter().filter(|name| invocation(name).is_none()).collect();
         assert_eq!(schedules, ["clerk-reconcile", "parse-submissions"]);
         assert_eq!(logical_id("list-leads"), "ListLeads");

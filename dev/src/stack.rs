@@ -1,24 +1,27 @@
 //! `cargo dev`: everything up, in order, until Ctrl-C takes it down again.
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use shared::telemetry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::clerk::Clerk;
+use crate::gateway::Gateway;
 use crate::people::{DEALERSHIPS, Dealership, MEMBERSHIPS};
 use crate::postgres::{Binaries, Cluster, last_lines};
 use crate::progress::{Step, seconds, warn};
 use crate::state::{Lock, State, folder};
-use crate::supervised::{Program, Supervised};
-use crate::{database, environment, port, tools};
+use crate::supervised::Supervised;
+use crate::watch::Watch;
+use crate::{database, emulator, port};
 
 /// How long the first answer of `GET /health` may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,20 +41,40 @@ pub struct Up {
     /// Leave the sample data out
     #[arg(long)]
     pub no_seed: bool,
-    /// Run optimized functions, as AWS will
-    #[arg(long)]
-    pub release: bool,
-    /// Rebuild and restart the functions when a file changes
+    /// Rebuild and start anew when a file changes
     #[arg(long)]
     pub watch: bool,
+    /// Run the functions' own binaries under cargo-lambda, instead of their code in this process
+    #[arg(long)]
+    pub emulator: bool,
+    /// Run optimized binaries, as AWS will
+    #[arg(long, requires = "emulator")]
+    pub release: bool,
+    /// This start follows a change that --watch has seen.
+    #[arg(long, hide = true)]
+    pub again: bool,
 }
 
 /// What runs. Fields are dropped in their order: first who asks, then who answers.
 struct Stack {
-    functions: Supervised,
+    functions: Functions,
     clerk: JoinHandle<std::io::Result<()>>,
     postgres: Arc<Cluster>,
     state: State,
+}
+
+/// What answers on the stack's port.
+enum Functions {
+    /// This process.
+    Here(JoinHandle<std::io::Result<()>>),
+    /// The emulator.
+    Emulated(Supervised),
+}
+
+/// Why a stack ends.
+enum End {
+    Stopped,
+    Rebuilt,
 }
 
 /// Runs the stack until a signal says stop. `program` is how the printed commands call us.
@@ -60,19 +83,41 @@ pub async fn up(options: &Up, program: &Path) -> Result<()> {
     let mut stop = Stop::new()?;
     let _lock = Lock::take(options.port)?;
     port::check_free(options.port)?;
+    let mut watch = (options.watch && !options.emulator).then(|| Watch::new(program)).transpose()?;
     let mut stack = tokio::select! {
         stack = Stack::start(options) => stack?,
         () = stop.requested() => return Ok(()),
     };
-    eprintln!("{}", stack.summary(program, started.elapsed()));
+    eprintln!("{}", stack.summary(options, program, started.elapsed()));
     let ended = tokio::select! {
-        ended = stack.watch() => ended,
-        () = stop.requested() => Ok(()),
+        ended = stack.watch() => ended.map(|()| End::Stopped),
+        rebuilt = rebuilt(watch.as_mut()) => rebuilt.map(|()| End::Rebuilt),
+        () = stop.requested() => Ok(End::Stopped),
     };
     let step = Step::begin("stopping");
     drop(stack);
-    step.done("everything stopped");
-    ended
+    match ended? {
+        End::Stopped => step.done("everything stopped"),
+        End::Rebuilt => bail!(Command::new(program).args(options.again()).exec()),
+    }
+    Ok(())
+}
+
+/// Waits for a new program; for ever, where nothing is watched.
+async fn rebuilt(watch: Option<&mut Watch>) -> Result<()> {
+    match watch {
+        Some(watch) => watch.rebuilt().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Up {
+    /// The arguments of the program that takes over after a change. The data stay.
+    fn again(&self) -> Vec<String> {
+        let mut arguments = vec!["--watch".to_owned(), "--again".to_owned(), format!("--port={}", self.port)];
+        arguments.extend(self.no_seed.then(|| "--no-seed".to_owned()));
+        arguments
+    }
 }
 
 impl Stack {
@@ -81,15 +126,13 @@ impl Stack {
             start_over()?;
         }
         let mut state = State::load_or_create(options.port)?;
-        let cargo_lambda = find_cargo_lambda().await?;
         let postgres = start_postgres(&mut state).await?;
         migrate(&state).await?;
         if !options.no_seed {
             seed(&state).await?;
         }
-        build(options).await?;
         let clerk = start_clerk(&mut state).await?;
-        let functions = start_functions(&cargo_lambda, options, &state).await?;
+        let functions = start_functions(options, &state).await?;
         Ok(Self { functions, clerk, postgres, state })
     }
 
@@ -103,18 +146,15 @@ impl Stack {
                 spawn_blocking(move || postgres.restart()).await??;
                 step.done("PostgreSQL runs again");
             }
-            if self.functions.ended()?.is_some() {
-                bail!(
-                    "cargo-lambda has ended; {} says why:\n{}",
-                    functions_log().display(),
-                    last_lines(&functions_log())
-                );
-            }
+            self.functions.check()?;
             ensure!(!self.clerk.is_finished(), "Clerk's stand-in has ended");
         }
     }
 
-    fn summary(&self, program: &Path, took: Duration) -> String {
+    fn summary(&self, options: &Up, program: &Path, took: Duration) -> String {
+        if options.again {
+            return format!("\nReady again after {}.\n", seconds(took).trim());
+        }
         let (dev, url) = (quoted(program), format!("http://127.0.0.1:{}", self.state.port));
         let get = |token: &str, path: &str| {
             format!(r#"curl -s -H "Authorization: Bearer $({dev} token {token})" '{url}{path}'"#)
@@ -122,7 +162,8 @@ impl Stack {
         let organization = |one: &Dealership| format!("{:<11} {} ({})", one.slug, one.name, staff(one));
         let lines = [
             format!("\nReady after {}.\n", seconds(took).trim()),
-            format!("  URL            {url}"),
+            format!("  URL            {url}/"),
+            format!("  API to try out {url}/docs"),
             format!("  Organizations  {}", DEALERSHIPS.map(organization).join("\n                 ")),
             format!("  Functions' log {}", functions_log().display()),
             format!("  SQL            {dev} psql"),
@@ -141,6 +182,9 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        if let Functions::Here(server) = &self.functions {
+            server.abort();
+        }
         self.clerk.abort();
     }
 }
@@ -157,18 +201,6 @@ fn start_over() -> Result<()> {
         .with_context(|| format!("remove {}", path.display()))?;
     }
     Ok(())
-}
-
-async fn find_cargo_lambda() -> Result<PathBuf> {
-    let step = Step::begin("cargo-lambda");
-    let found = spawn_blocking(|| {
-        let program = tools::cargo_lambda(&database::tools())?;
-        let version = tools::version(&program).unwrap_or_default();
-        anyhow::Ok((program, version))
-    });
-    let (program, version) = found.await??;
-    step.done(&format!("cargo-lambda {version}"));
-    Ok(program)
 }
 
 async fn start_postgres(state: &mut State) -> Result<Arc<Cluster>> {
@@ -200,25 +232,6 @@ async fn seed(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Every binary before the emulator starts, which would else compile at a function's first request.
-async fn build(options: &Up) -> Result<()> {
-    let step = Step::begin_talkative("cargo build --workspace --bins");
-    let cargo = environment::variable("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Program::new(cargo, &crate::workspace()).args(["build", "--workspace", "--bins"]);
-    build = build.args(options.release.then_some("--release"));
-    build.group = true;
-    let mut build = build.start()?;
-    let status = loop {
-        match build.ended()? {
-            Some(status) => break status,
-            None => sleep(Duration::from_millis(20)).await,
-        }
-    };
-    ensure!(status.success(), "the functions do not compile; cargo says why above");
-    step.done("functions built");
-    Ok(())
-}
-
 async fn start_clerk(state: &mut State) -> Result<JoinHandle<std::io::Result<()>>> {
     let step = Step::begin("Clerk's stand-in");
     let clerk = Arc::new(Clerk::load_or_create(&folder())?);
@@ -233,32 +246,50 @@ async fn start_clerk(state: &mut State) -> Result<JoinHandle<std::io::Result<()>
     Ok(tokio::spawn(clerk.serve(listener)))
 }
 
-async fn start_functions(cargo_lambda: &Path, options: &Up, state: &State) -> Result<Supervised> {
+async fn start_functions(options: &Up, state: &State) -> Result<Functions> {
+    let mut functions = match options.emulator {
+        true => Functions::Emulated(emulator::start(options, state).await?),
+        false => Functions::Here(serve(options, state).await?),
+    };
     let step = Step::begin("functions");
-    let mut watch = Program::new(cargo_lambda, &crate::workspace()).args(["lambda", "watch"]);
-    watch = watch.args(["--invoke-address", "127.0.0.1", "--invoke-port", &options.port.to_string()]);
-    watch = watch.args(["--env-file".into(), write_environment(state)?.into_os_string()]);
-    watch = watch.args((!options.watch).then_some("--ignore-changes"));
-    watch = watch.args(options.release.then_some("--release"));
-    watch.log = Some(File::create(functions_log()).context("create the functions' log")?);
-    let mut functions = watch.start()?;
     wait_until_healthy(&mut functions, options.port).await?;
     step.done(&format!("functions answer on port {}", options.port));
     Ok(functions)
 }
 
-/// The file that the emulator gives to every function; it holds passwords.
-fn write_environment(state: &State) -> Result<PathBuf> {
-    let path = folder().join("functions.env");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    for (name, value) in state.functions_environment() {
-        // The emulator's parser refuses a bare value with `=` in it.
-        writeln!(file, "{name}=\"{value}\"")?;
-    }
-    Ok(path)
+/// Serves every function of the registry from this process.
+async fn serve(options: &Up, state: &State) -> Result<JoinHandle<std::io::Result<()>>> {
+    let log = File::options()
+        .create(true)
+        .append(options.again)
+        .truncate(!options.again)
+        .write(true)
+        .open(functions_log());
+    telemetry::init_to(Mutex::new(log.context("create the functions' log")?));
+    let settings = state.functions_environment().into_iter().map(|(name, value)| (name.to_owned(), value));
+    let gateway = Arc::new(Gateway::start(settings.collect()).await?);
+    let listener = TcpListener::bind(("127.0.0.1", options.port)).await;
+    let listener = listener.with_context(|| format!("listen on port {}", options.port))?;
+    Ok(tokio::spawn(gateway.serve(listener)))
 }
 
-async fn wait_until_healthy(functions: &mut Supervised, port: u16) -> Result<()> {
+impl Functions {
+    /// Fails when nothing answers any more.
+    fn check(&mut self) -> Result<()> {
+        match self {
+            Self::Here(server) => ensure!(!server.is_finished(), "the gateway has ended"),
+            Self::Emulated(emulator) => ensure!(
+                emulator.ended()?.is_none(),
+                "cargo-lambda has ended; {} says why:\n{}",
+                functions_log().display(),
+                last_lines(&functions_log())
+            ),
+        }
+        Ok(())
+    }
+}
+
+async fn wait_until_healthy(functions: &mut Functions, port: u16) -> Result<()> {
     // A proxy, if the machine has one, knows nothing of our ports.
     let client = reqwest::Client::builder().no_proxy().build()?;
     let (url, deadline) = (format!("http://127.0.0.1:{port}/health"), Instant::now() + HEALTH_TIMEOUT);
@@ -269,14 +300,16 @@ async fn wait_until_healthy(functions: &mut Supervised, port: u16) -> Result<()>
             Ok(answer) => format!("GET /health answers {}", answer.status()),
             Err(_) => "GET /health does not answer".to_owned(),
         };
-        if functions.ended()?.is_some() || Instant::now() > deadline {
+        functions.check()?;
+        if Instant::now() > deadline {
             bail!("{status}; {} says why:\n{}", functions_log().display(), last_lines(&functions_log()));
         }
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn functions_log() -> PathBuf {
+/// Where the functions' lines go.
+pub(crate) fn functions_log() -> PathBuf {
     folder().join("functions.log")
 }
 

@@ -17,7 +17,7 @@ STATUS = {
     "POST /api/v1/leads": 201,
     "POST /api/v1/leads/{id}/merge": 201,
     "DELETE /api/v1/leads/{id}": 204,
-    "OPTIONS /webhooks/form/{dealership_id}": 200,  # The emulator answers preflights itself; the function's is 204.
+    "OPTIONS /webhooks/form/{dealership_id}": 204,
     "POST /webhooks/form/{dealership_id}": 202,
     "POST /webhooks/clerk": 401,  # Nobody has signed it.
 }

@@ -46,20 +46,6 @@ SEEDED = {
 
 
 @schemathesis.hook
-def filter_case(context, case):
-    """The emulator answers 500 to a header beyond ASCII and to text that is not UTF-8, before any function sees it; what
-    the functions answer is in `tests/it/conventions.rs`."""
-    return all(str(value).isascii() for value in (case.headers or {}).values()) and is_text(case.body)
-
-
-def is_text(body):
-    try:
-        return not isinstance(body, bytes) or body.decode() is not None
-    except UnicodeDecodeError:
-        return False
-
-
-@schemathesis.hook
 def before_call(context, case, kwargs):
     """Puts what no schema can make into a request that is valid, or it would never get behind it."""
     if not case.meta or not case.meta.generation.mode.is_positive:

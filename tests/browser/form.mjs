@@ -29,8 +29,8 @@ const patchForm = (form) => api("/api/v1/dealership", { method: "PATCH", body: J
 
 const leadsOf = async (email) => (await api(`/api/v1/leads?q=${encodeURIComponent(email)}`)).items;
 
-/** The forms as on AWS: API Gateway hands a request to its function and the answer back, and adds nothing. The emulator
- *  answers preflights itself and puts headers of its own on every answer, so that there any origin may do anything. */
+/** The forms on an origin of their own, which notes what it is asked: it hands a request to its function and the answer
+ *  back, and adds nothing. */
 async function startGateway() {
   const functions = { OPTIONS: "form-preflight", GET: "form-script", POST: "form-webhook" };
   const invoke = async (request, body) => {

@@ -1,9 +1,10 @@
 //! The binaries themselves, each a process that knows nothing but its environment and the Runtime API.
 use std::collections::HashMap;
 
+use ::api_docs::FILES;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dev::invocations::INVOCATIONS;
+use dev::invocations::invocations;
 use dev::people::TESLA_OSLO;
 use dev::proxy::{Pass, Proxy};
 use dev::runtime_api::TRACE_ID;
@@ -15,11 +16,11 @@ use tokio::time::timeout;
 use crate::support::clerk::delivery;
 use crate::support::metrics::{Metrics, NAMESPACE};
 use crate::support::sandbox::{PATIENCE, Sandbox, binaries, settings};
-use crate::support::{ENDPOINTS, Event, FILES, SCHEDULES, World, event, kari, lead, merge_id, submission};
+use crate::support::{ENDPOINTS, Event, SCHEDULES, World, event, kari, lead, merge_id, submission, until};
 
 /// The event of each function, allowed and about what the seeded world has, and the status it gets.
 fn requests() -> HashMap<&'static str, (u16, Event)> {
-    let requests = INVOCATIONS.iter().map(|invocation| {
+    let requests = invocations().map(|invocation| {
         let event = event(invocation.function);
         let event = match invocation.function {
             "clerk-webhook" => delivery("msg_1", event),

@@ -26,7 +26,7 @@ async fn an_answer_is_kept_by_nobody_and_is_what_it_says() {
     }
 }
 
-/// The local emulator answers such requests by itself, with a 500, before any function sees them.
+/// Headers beyond ASCII, and bodies that are not UTF-8.
 #[tokio::test]
 async fn bytes_that_are_no_text_are_nobodys_failure() {
     let world = World::seeded().await;

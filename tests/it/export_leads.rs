@@ -1,6 +1,6 @@
 //! `GET /api/v1/leads/export`.
 mod round_trip;
-mod streaming;
+pub mod streaming;
 
 use std::collections::BTreeMap;
 

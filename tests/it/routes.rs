@@ -8,10 +8,6 @@ use shared::Login;
 use crate::support::template::{Names, block_of, functions, read};
 use crate::support::{ENDPOINTS, FILES, SCHEDULES, event, event_files};
 
-fn routes() -> Names {
-    ENDPOINTS.iter().map(|endpoint| endpoint.route.name.to_owned()).collect()
-}
-
 fn area(name: &str) -> &'static str {
     registry::area_of(name).unwrap()
 }
@@ -113,38 +109,35 @@ fn the_template_has_each_schedule_and_its_database_user() {
 
 #[test]
 fn the_template_has_each_file_on_the_api_and_gives_its_function_no_setting() {
-    let block = function_block(&read("template.yaml"), FILES.name, None);
-    assert!(!block.contains("Environment") && !block.contains("Policies"), "{block}");
-    let mut paths = Names::new();
-    for route in block.lines().filter(|line| line.contains("Type: HttpApi")) {
-        let (_, path) = route.split_once("Method: GET, Path: \"").unwrap();
-        assert!(route.contains("ApiId: !Ref Api,"), "{route}");
-        paths.insert(path.split('"').next().unwrap().to_owned());
+    for files in FILES.iter() {
+        let block = function_block(&read("template.yaml"), files.name, None);
+        assert!(!block.contains("Environment") && !block.contains("Policies"), "{block}");
+        let mut paths = Names::new();
+        for route in block.lines().filter(|line| line.contains("Type: HttpApi")) {
+            let (_, path) = route.split_once("Method: GET, Path: \"").unwrap();
+            assert!(route.contains("ApiId: !Ref Api,"), "{route}");
+            paths.insert(path.split('"').next().unwrap().to_owned());
+        }
+        assert_eq!(paths, files.files.iter().map(|file| file.path.to_owned()).collect());
     }
-    assert_eq!(paths, FILES.files.iter().map(|file| file.path.to_owned()).collect());
 }
 
 #[test]
-fn the_local_router_has_each_route() {
-    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
-    let (mut found, mut files) = (Names::new(), BTreeSet::new());
-    for (path, targets) in router {
+fn the_emulators_router_has_each_route() {
+    let table: toml::Table = dev::emulator::router_table().parse().unwrap();
+    let mut found = BTreeSet::new();
+    for (path, targets) in table["watch"]["router"].as_table().unwrap() {
         for target in targets.as_array().unwrap() {
-            let (method, function) =
-                (target["method"].as_str().unwrap(), target["function"].as_str().unwrap());
-            if function == FILES.name {
-                assert!(method == "GET" && files.insert(path.as_str()), "{method} {path}");
-                continue;
-            }
-            let route =
-                ENDPOINTS.iter().map(|endpoint| endpoint.route).find(|route| route.name == function).unwrap();
-            assert_eq!((method, path.as_str()), (route.method, route.path));
-            found.insert(function.to_owned());
+            let text = |name: &str| target[name].as_str().unwrap().to_owned();
+            assert!(found.insert((text("method"), path.clone(), text("function"))));
         }
     }
-    assert_eq!(found, routes());
-    assert_eq!(files, FILES.files.iter().map(|file| file.path).collect());
+    let routes =
+        ENDPOINTS.iter().map(|endpoint| endpoint.route).map(|route| (route.method, route.path, route.name));
+    let files = FILES.iter().flat_map(|files| files.files.iter().map(|file| ("GET", file.path, files.name)));
+    let all =
+        routes.chain(files).map(|(method, path, name)| (method.to_owned(), path.to_owned(), name.to_owned()));
+    assert_eq!(found, all.collect());
 }
 
 /// Whether a manifest names the package as a dependency: `me.workspace = true`, `me = { path = "…" }`.

@@ -5,11 +5,16 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::http::{self, Reply};
+use crate::http;
 use crate::people::{DEALERSHIPS, FOUNDED_MS, MEMBERSHIPS, PEOPLE};
 
 /// The one key that is not refused; it opens nothing but this.
@@ -197,38 +202,39 @@ impl Backend {
     /// # Errors
     /// When the listener accepts no more connections.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
-        http::serve(listener, move |request| {
-            let backend = Arc::clone(&self);
+        http::serve(listener, move |request, _| {
+            let (backend, (request, _)) = (Arc::clone(&self), request.into_parts());
             async move { backend.reply(&request) }
         })
         .await
     }
 
-    pub(super) fn reply(&self, request: &str) -> Reply {
-        let nothing = || Reply::new(404, json!({ "errors": [{ "code": "resource_not_found" }] }).to_string());
-        let target = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
-        let Some(url) = target.and_then(|target| Url::parse(&format!("http://clerk{target}")).ok()) else {
-            return nothing();
-        };
+    pub(super) fn reply(&self, request: &Parts) -> Response<Full<Bytes>> {
+        let refused =
+            |status, code: &str| http::json(status, json!({ "errors": [{ "code": code }] }).to_string());
+        let nothing = || refused(StatusCode::NOT_FOUND, "resource_not_found");
+        let target = request.uri.to_string();
+        let url = Url::parse(&format!("http://clerk{target}")).ok().filter(|_| request.method == Method::GET);
+        let Some(url) = url else { return nothing() };
         let mut state = self.state();
-        state.asked.push(Asked { at: Instant::now(), target: target.unwrap_or_default().to_owned() });
-        if !request
-            .lines()
-            .any(|line| line.eq_ignore_ascii_case(&format!("authorization: Bearer {SECRET_KEY}")))
-        {
-            return Reply::new(401, json!({ "errors": [{ "code": "secret_key_invalid" }] }).to_string());
+        state.asked.push(Asked { at: Instant::now(), target });
+        let key = request.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        if key != Some(format!("Bearer {SECRET_KEY}").as_bytes()) {
+            return refused(StatusCode::UNAUTHORIZED, "secret_key_invalid");
         }
         match state.faults.pop_front() {
             Some(Fault::TooMany(seconds)) => {
-                let header = Some(("Retry-After", seconds.to_string()));
-                return Reply { header, ..Reply::new(429, String::new()) };
+                let mut late = http::json(StatusCode::TOO_MANY_REQUESTS, String::new());
+                late.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+                return late;
             }
-            Some(Fault::Status(status)) => return Reply::new(status, String::new()),
+            Some(Fault::Status(status)) => return http::json(http::status(status), String::new()),
             Some(Fault::None) | None => {}
         }
         let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
         let path: Vec<&str> = url.path().trim_start_matches('/').split('/').collect();
-        state.answer(&path, &query).map_or_else(nothing, |json| Reply::new(200, json.to_string()))
+        let answer = state.answer(&path, &query);
+        answer.map_or_else(nothing, |json| http::json(StatusCode::OK, json.to_string()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

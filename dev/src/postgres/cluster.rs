@@ -27,13 +27,16 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a start is tried: a port may be taken at the last moment, a killed server's processes may still be ending.
 const START_ATTEMPTS: u32 = 5;
 
+/// Every function has connections of its own.
+const SETTINGS: [&str; 4] =
+    ["listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=UTC", "max_connections=300"];
+
 /// A cluster that is deleted after use need not survive a power cut, and serves every test at once. Each message in its
 /// log starts with the database that it is about.
-const EPHEMERAL: [&str; 8] = [
+const EPHEMERAL: [&str; 7] = [
     "fsync=off",
     "full_page_writes=off",
     "synchronous_commit=off",
-    "max_connections=300",
     "wal_level=minimal",
     "max_wal_senders=0",
     "shared_buffers=64MB",
@@ -281,7 +284,7 @@ impl Cluster {
             self.data().into(),
         ]);
         program = program.args(["-p".to_owned(), self.port.to_string()]);
-        let mut settings = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "timezone=UTC"];
+        let mut settings = SETTINGS.to_vec();
         if self.options.ephemeral {
             settings.extend(EPHEMERAL);
             program.remove = Some(self.folder.clone());

@@ -31,6 +31,7 @@ pub static AREAS: [Area; 4] = [
         functions: &[
             Function::Files(&api_docs::FILES),
             Function::Route(shared::endpoint!(health)),
+            Function::Files(&index::FILES),
             Function::Deployment(migrate_database::NAME),
         ],
     },

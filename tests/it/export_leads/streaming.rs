@@ -20,7 +20,7 @@ const FILL: &str = "
            '+474' || lpad(i::text, 7, '0'), 'Hei, er den ledig? Jeg kan komme hvilken dag som helst etter klokka fire.'
       from (select generate_series(1, $2::bigint) i) each";
 
-async fn fill(world: &World, leads: i64) {
+pub async fn fill(world: &World, leads: i64) {
     let owner = world.owner().await;
     let (disable, insert) = FILL.split_once(';').unwrap();
     owner.batch_execute(disable).await.unwrap();

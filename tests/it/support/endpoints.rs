@@ -20,8 +20,8 @@ pub static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
     all
 });
 
-/// The function that answers with files.
-pub const FILES: &Files = &api_docs::FILES;
+/// Every function that answers with files.
+pub static FILES: LazyLock<Vec<&'static Files>> = LazyLock::new(|| registry::files().collect());
 
 /// Every function that runs by the clock.
 pub static SCHEDULES: LazyLock<Vec<&'static Schedule>> = LazyLock::new(|| registry::schedules().collect());

@@ -58,8 +58,10 @@ fn assemble() -> Value {
         let path = paths.entry(operation.route.path).or_insert_with(|| json!({}));
         path[operation.route.method.to_lowercase()] = generators.operation(&operation);
     }
-    for file in FILES.files.iter().filter(|file| ["/openapi.json", "/docs"].contains(&file.path)) {
-        paths.insert(file.path.to_owned(), json!({ "get": of_file(file) }));
+    for file in FILES.iter().flat_map(|files| files.files) {
+        if let Some(operation) = of_file(file) {
+            paths.insert(file.path.to_owned(), json!({ "get": operation }));
+        }
     }
     generators.written.subschema_for::<Problem<'_>>();
     let mut schemas = generators.written.take_definitions(true);
@@ -75,7 +77,7 @@ fn assemble() -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Norvalt",
-            "version": "1",
+            "version": env!("CARGO_PKG_VERSION"),
             "description": ABOUT,
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
@@ -95,18 +97,23 @@ fn assemble() -> Value {
     })
 }
 
-/// Also of the document itself.
-fn of_file(file: &File) -> Value {
+/// Of a file that somebody asks for by itself, the document among them.
+fn of_file(file: &File) -> Option<Value> {
     let content_type = file.content_type.split(';').next().unwrap();
-    let is_page = content_type == "text/html";
-    let schema = if is_page { json!({ "type": "string" }) } else { json!({ "type": "object" }) };
-    json!({
-        "operationId": if is_page { "docs" } else { "openapi" },
-        "tags": ["docs"],
-        "summary": if is_page { "This document, to read and to try out" } else { "This document" },
+    let (id, tag, summary, schema) = match file.path {
+        "/" => ("index", "index", "What answers here, its version, and where to go next", "object"),
+        "/openapi.json" => ("openapi", "docs", "This document", "object"),
+        "/docs" => ("docs", "docs", "This document, to read and to try out", "string"),
+        _ => return None,
+    };
+    let schema = json!({ "type": schema });
+    Some(json!({
+        "operationId": id,
+        "tags": [tag],
+        "summary": summary,
         "security": [],
         "responses": { "200": { "description": "OK", "content": { content_type: { "schema": schema } } } },
-    })
+    }))
 }
 
 /// Bodies and queries are read, answers written: the same type may differ in what it must have.

@@ -13,7 +13,9 @@ pub fn functions() -> Names {
     for schedule in SCHEDULES.iter() {
         assert!(names.insert(schedule.name.to_owned()), "{} is a route, too", schedule.name);
     }
-    assert!(names.insert(FILES.name.to_owned()));
+    for files in FILES.iter() {
+        assert!(names.insert(files.name.to_owned()), "{} is a route, too", files.name);
+    }
     names
 }
 

@@ -9,12 +9,14 @@ pub const ROUTE: Route = Route { name: "health", path: "/health", caller: Caller
 #[derive(JsonSchema, Serialize)]
 struct Health {
     status: &'static str,
+    /// Of the deployment.
+    version: &'static str,
 }
 
 /// 200 while the database answers, 503 while it does not.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     ctx.ping_database_outside_any_scope().await?;
-    Answer::ok(&Health { status: "ok" })
+    Answer::ok(&Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
 /// What it reads and answers, for the API's document.
