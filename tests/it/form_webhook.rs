@@ -3,8 +3,10 @@ mod captcha;
 mod limits;
 mod repeats;
 
+use std::collections::BTreeSet;
+
 use dev::people::{TESLA_OSLO, VW_BERGEN};
-use intake::TokenKeys;
+use intake::{Enquiry, Form, Mapping, TokenKeys};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use shared::db::{Login, connect_as_owner};
@@ -45,6 +47,34 @@ fn urlencoded(body: &str) -> Event {
 async fn leads(world: &World) -> Vec<Value> {
     let sql = "select to_jsonb(l) - array['id', 'created_at', 'updated_at'] from leads l order by l.id";
     world.owner().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// The database reads an enquiry as a row of `leads` and drops without a word what is no column.
+#[tokio::test]
+async fn each_field_of_an_enquiry_is_a_column_of_a_lead() {
+    let all = json!({
+        "first_name": "Kari", "last_name": "Nordmann", "email": "kari@example.no", "phone": "912 34 567",
+        "company": "Nordmann AS", "message": "Er den ledig?", "vehicle_of_interest": "ID.4", "utm_source": "google",
+        "consent": {"marketing": true},
+    });
+    let form = Form::read("application/json", all.to_string().as_bytes()).await.unwrap();
+    let enquiry = serde_json::to_value(Enquiry::read(&form, &Mapping::default())).unwrap();
+    let fields = names(&enquiry);
+    let schema = schemars::schema_for!(Enquiry).to_value();
+    let mut documented = names(&schema["properties"]);
+    documented.extend(["phone", "phone_e164"]);
+    assert_eq!(fields, documented, "a field is not set here");
+
+    let columns =
+        "select array_agg(attname::text) from pg_attribute where attrelid = 'leads'::regclass and attnum > 0";
+    let columns: Vec<String> = World::empty().await.row(columns, &[]).await.get(0);
+    let missing: Vec<_> =
+        fields.into_iter().filter(|field| !columns.iter().any(|column| column == field)).collect();
+    assert_eq!(missing, [""; 0], "leads has no such columns");
+}
+
+fn names(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 /// `accepted`, or `spam: honeypot`, of each submission, in the order in which they came.

@@ -1,5 +1,7 @@
 //! What a request costs does not grow with the data: each reads what its page needs through an index, under the
 //! policies, as the function's own user. PostgreSQL counts the rows it touched.
+use std::io::Write;
+
 use dev::people::{Dealership, NINA, TESLA_OSLO};
 use serde_json::json;
 use shared::page::{Cursor, Order};
@@ -199,7 +201,13 @@ async fn a_sequential_scan_is_reported_with_its_plan() {
     let list = async |world: &World| drop(world.send(event("list-leads").by(&kari())).await.expect(200));
     let Cost { scanned, plans, .. } = seed.cost(list).await;
     assert!(scanned.contains(&"users".to_owned()), "{scanned:?}\n{plans}");
-    assert!(plans.contains("Seq Scan on users ") || plans.contains("no auto_explain"), "{plans}");
+    if seed.plans.are_logged() {
+        assert!(plans.contains("Seq Scan on users "), "{plans}");
+    } else {
+        // To the process's own stderr, which `cargo test` does not hold back as it does what `eprintln!` prints.
+        let skipped = "growth::a_sequential_scan_is_told_with_its_plan: the plan is NOT TESTED.";
+        writeln!(std::io::stderr(), "{skipped} {plans}").unwrap();
+    }
 }
 
 /// The inbox is the one table of Clerk's that grows with every event.

@@ -5,6 +5,7 @@ use std::fs;
 use dev::logical_id;
 use shared::Login;
 
+use crate::structure::sources;
 use crate::support::template::{Names, block_of, functions, read};
 use crate::support::{ENDPOINTS, FILES, SCHEDULES, event, event_files};
 
@@ -154,10 +155,106 @@ fn only_shared_names_the_database_driver_and_functions_do_not_know_each_other() 
             assert!(other == name || !depends(&manifest, &other), "{name} depends on {other}");
             assert!(!depends(&read("shared/Cargo.toml"), &other), "shared knows {other}");
         }
-        let source = read(&format!("functions/{}/{name}/src/lib.rs", area(&name)));
+    }
+}
+
+/// What makes a text at run time; `concat!` does it when the code is compiled.
+const BUILDS: [&str; 8] =
+    ["format!(", "format_args!(", "write!(", "writeln!(", ".concat()", ".join(", "push_str(", ".replace("];
+
+/// A piece of code between semicolons and braces, and the string literals that were in it.
+#[derive(Default)]
+struct Piece {
+    code: String,
+    literals: Vec<String>,
+}
+
+impl Piece {
+    /// Whether it has a statement's beginning, in a literal or in one of the macros that begin a statement.
+    fn has_sql(&self) -> bool {
+        self.literals.iter().any(|literal| is_sql(literal)) || self.code.contains("select_")
+    }
+
+    /// The constant that it makes.
+    fn constant(&self) -> Option<&str> {
+        let (_, name) = self.code.split_once("const ")?;
+        Some(name.split(':').next().unwrap().trim())
+    }
+
+    fn names(&self, constant: &str) -> bool {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let mut texts = self.literals.iter().chain([&self.code]);
+        texts.any(|text| text.split(|c| !is_name(c)).any(|word| word == constant))
+    }
+}
+
+/// The code of a file without its comments and its tests.
+fn pieces(source: &str) -> Vec<Piece> {
+    let source = source.split("#[cfg(test)]\nmod ").next().unwrap();
+    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let mut pieces = vec![Piece::default()];
+    let mut chars = code.replace("'\"'", "' '").chars().collect::<Vec<_>>().into_iter();
+    while let Some(c) = chars.next() {
+        let piece = pieces.last_mut().unwrap();
+        match c {
+            '"' => {
+                let mut literal = String::new();
+                while let Some(c) = chars.next().filter(|c| *c != '"') {
+                    literal.push(c);
+                    literal.extend((c == '\\').then(|| chars.next().unwrap()));
+                }
+                piece.literals.push(literal);
+            }
+            ';' | '{' | '}' => pieces.push(Piece::default()),
+            c => piece.code.push(c),
+        }
+    }
+    pieces
+}
+
+/// Whether a literal begins as a statement does.
+fn is_sql(literal: &str) -> bool {
+    let literal = literal.replace("\\n", " ");
+    let first = literal.split(|c: char| !c.is_alphabetic()).find(|word| !word.is_empty());
+    let verbs = ["select", "insert", "update", "delete", "with"];
+    first.is_some_and(|word| verbs.contains(&word.to_lowercase().as_str()))
+}
+
+/// What builds SQL in this file at run time.
+fn built_sql(source: &str) -> Vec<String> {
+    let pieces = pieces(source);
+    let constants: Vec<&str> =
+        pieces.iter().filter(|piece| piece.has_sql()).filter_map(Piece::constant).collect();
+    let builds = pieces.iter().filter(|piece| BUILDS.iter().any(|build| piece.code.contains(build)));
+    let of_sql = builds.filter(|piece| piece.has_sql() || constants.iter().any(|name| piece.names(name)));
+    of_sql.map(|piece| format!("{} {:?}", piece.code.trim(), piece.literals)).collect()
+}
+
+#[test]
+fn no_sql_is_built_at_run_time_and_only_shared_sets_a_scope() {
+    for built in [
+        "let sql = format!(\"SELECT {column} from leads\");",
+        "sql.push_str(\"with newest as (\");",
+        "write!(sql, \"\\n  Update leads set {name} = $1\")?;",
+        "const SQL: &str = \"select 1\"; fn f() { let sql = [SQL, \" limit 1\"].concat(); }",
+        "const LIST: &str = \"select 1\"; fn f() { let sql = format!(\"{LIST} limit 1\"); }",
+        "const LIST: &str = concat!(select_lead!(\"leads\"), \" where true\"); fn f() { LIST.replace('x', \"y\"); }",
+    ] {
+        assert_eq!(built_sql(built).len(), 1, "{built}");
+    }
+    assert_eq!(built_sql("const SQL: &str = concat!(\"select 1\", \" limit 1\");"), [""; 0]);
+
+    let [functions, shared] = ["functions", "shared"].map(|folder| sources(&dev::workspace().join(folder)));
+    assert!(functions.len() + shared.len() > 100, "{} and {} files", functions.len(), shared.len());
+    for path in functions.iter().chain(&shared) {
+        let source = fs::read_to_string(path).unwrap();
+        assert_eq!(built_sql(&source), [""; 0], "{}", path.display());
+    }
+    for path in functions {
         assert!(
-            !source.contains("set_config") && !source.contains("format!(\"select"),
-            "{name} builds SQL or a scope"
+            !fs::read_to_string(&path).unwrap().contains("set_config"),
+            "{} sets a scope",
+            path.display()
         );
     }
 }

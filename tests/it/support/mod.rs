@@ -215,6 +215,16 @@ pub fn session_token(
     organization: Option<ActiveOrganization<'_>>,
     issued_at: Timestamp,
 ) -> String {
+    token_for(user_id, organization, issued_at, LIFETIME)
+}
+
+/// One that lives for `lifetime` seconds.
+pub fn token_for(
+    user_id: &str,
+    organization: Option<ActiveOrganization<'_>>,
+    issued_at: Timestamp,
+    lifetime: i64,
+) -> String {
     CLERK.session_token(&SessionToken {
         issuer: ISSUER,
         authorized_party: ORIGIN,
@@ -222,7 +232,7 @@ pub fn session_token(
         session_id: "sess_norvalt_test",
         organization,
         issued_at,
-        lifetime: LIFETIME,
+        lifetime,
     })
 }
 

@@ -52,6 +52,11 @@ impl Plans {
         Self { database: world.database.name.clone(), log }
     }
 
+    /// Whether this PostgreSQL has auto_explain.
+    pub fn are_logged(&self) -> bool {
+        self.log.is_some()
+    }
+
     /// Where the next plan will stand.
     pub fn end(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| log.metadata().unwrap().len())
