@@ -136,7 +136,7 @@ impl Seen {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let (mut asked, mut answered) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]);
-        let mut exchange = Exchange::new();
+        let mut exchange = matches!(pass, Pass::Gathered).then(Exchange::new);
         let mut client_spoke_last = false;
         let (hold, mut due) = holding(pass);
         loop {
@@ -148,16 +148,18 @@ impl Seen {
                     }
                     client_spoke_last = true;
                     let bytes = asked[..read].to_vec();
-                    exchange.ask(&bytes);
+                    if let Some(exchange) = &mut exchange {
+                        exchange.ask(&bytes);
+                    }
                     self.sent.lock().unwrap_or_else(PoisonError::into_inner).extend(&bytes);
                     (Passing { to: Side::Server, bytes }, hold.is_none())
                 }
                 read = server.read(&mut answered) => {
                     let read @ 1.. = read? else { return Ok(()) };
                     client_spoke_last = false;
-                    let bytes = match pass {
-                        Pass::Gathered => exchange.answer(&answered[..read]),
-                        _ => answered[..read].to_vec(),
+                    let bytes = match &mut exchange {
+                        Some(exchange) => exchange.answer(&answered[..read]),
+                        None => answered[..read].to_vec(),
                     };
                     (Passing { to: Side::Client, bytes }, hold.is_none())
                 }
@@ -166,26 +168,26 @@ impl Seen {
             if self.is_silent.load(Ordering::SeqCst) {
                 continue;
             }
-            match (&hold, passing) {
-                (Some(hold), passing) if !is_due => {
+            match (passing, &hold) {
+                (passing, Some(hold)) if !is_due => {
                     // The thread that takes it lives as long as we do.
                     let _ = hold.send((Instant::now(), passing));
                 }
-                (_, Passing { to: Side::Client, bytes }) => client.write_all(&bytes).await?,
-                (_, Passing { to: Side::Server, bytes }) => server.write_all(&bytes).await?,
+                (Passing { to: Side::Client, bytes }, _) => client.write_all(&bytes).await?,
+                (Passing { to: Side::Server, bytes }, _) => server.write_all(&bytes).await?,
             }
         }
     }
 
-    /// Counts a flush.
+    /// Counts a flush, and returns whether the connection breaks at it.
     fn breaks_at_this_flush(&self) -> bool {
         let flush = self.flushes.fetch_add(1, Ordering::SeqCst) + 1;
         flush == self.breaks_at.load(Ordering::SeqCst)
     }
 }
 
-/// Where to put what has to pass later, if anything does, and where it comes out when its time has come. A thread holds
-/// it, because tokio's timers are as coarse as a millisecond.
+/// A way in for bytes that pass later, if they do, and the way out on which they come when they are due. A thread holds
+/// them, because tokio's timers are as coarse as a millisecond.
 fn holding(pass: Pass) -> (Option<Sender<(Instant, Passing)>>, mpsc::UnboundedReceiver<Passing>) {
     let (release, due) = mpsc::unbounded_channel();
     let Pass::Later(one_way) = pass else { return (None, due) };
