@@ -140,3 +140,104 @@ fn headers(
     }
     (headers, cookies)
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::{Method, Request};
+
+    use super::super::routes::Routes;
+    use super::*;
+
+    /// The event of a request with these headers and this body.
+    fn event(method: &str, uri: &str, sent: &[(&str, &str)], body: &[u8]) -> Value {
+        let request = Request::builder().method(method).uri(uri);
+        let request = sent.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let routes = Routes::of_registry().unwrap();
+        let found = routes.find(&method.parse::<Method>().unwrap(), head.uri.path()).unwrap();
+        of(&head, body, "203.0.113.24:4711".parse().unwrap(), &found, "FJ1ApHBn1esQ0hE=")
+    }
+
+    #[test]
+    fn it_is_what_an_http_api_sends() {
+        let sent = [
+            ("Host", "127.0.0.1:9000"),
+            ("Accept", "text/html"),
+            ("accept", "application/json"),
+            ("Cookie", "a=1; b=2"),
+            ("cookie", "c=3"),
+            ("connection", "keep-alive"),
+            ("user-agent", "curl/8.14.1"),
+        ];
+        let event = event("GET", "/api/v1/leads/a%20b?q=%C3%A5&q=2", &sent, b"");
+        assert_eq!(event["version"], "2.0");
+        assert_eq!(event["routeKey"], "GET /api/v1/leads/{id}");
+        assert_eq!(
+            (&event["rawPath"], &event["rawQueryString"]),
+            (&json!("/api/v1/leads/a b"), &json!("q=%C3%A5&q=2"))
+        );
+        assert_eq!(event["pathParameters"], json!({ "id": "a b" }));
+        assert_eq!(event["headers"]["accept"], "text/html,application/json");
+        assert_eq!(event["headers"]["x-forwarded-for"], "203.0.113.24");
+        assert_eq!(event["cookies"], json!(["a=1", "b=2", "c=3"]));
+        assert!(event["headers"]["cookie"].is_null() && event["headers"]["connection"].is_null());
+        assert!(event["headers"]["x-amzn-trace-id"].as_str().unwrap().starts_with("Root=1-"));
+        assert!(event["body"].is_null() && event["isBase64Encoded"] == false);
+        let context = &event["requestContext"];
+        assert_eq!(
+            (&context["stage"], &context["requestId"]),
+            (&json!("$default"), &json!("FJ1ApHBn1esQ0hE="))
+        );
+        let http = json!({
+            "method": "GET", "path": "/api/v1/leads/a b", "protocol": "HTTP/1.1", "sourceIp": "203.0.113.24",
+            "userAgent": "curl/8.14.1",
+        });
+        assert_eq!(context["http"], http);
+    }
+
+    #[test]
+    fn a_function_url_has_one_route_and_leaves_the_path_as_it_is() {
+        let event = event("GET", "/api/v1/leads/export?status=new", &[], b"");
+        assert_eq!(
+            (&event["routeKey"], &event["rawPath"]),
+            (&json!("$default"), &json!("/api/v1/leads/export"))
+        );
+        assert_eq!(event["requestContext"]["accountId"], "anonymous");
+        assert!(event["pathParameters"].is_null());
+    }
+
+    #[test]
+    fn a_path_is_decoded_and_cut_at_a_question_mark() {
+        for (path, is) in
+            [("/a%20b", "/a b"), ("/a%2Fb", "/a/b"), ("/a%3Fb", "/a"), ("/%", "/%"), ("/a+b", "/a+b")]
+        {
+            assert_eq!(decoded(path), is);
+        }
+    }
+
+    #[test]
+    fn a_body_is_text_by_its_type_alone() {
+        for (content_type, is) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/csv", true),
+            ("application/xml", true),
+            ("application/merge-patch+json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("application/octet-stream", false),
+            ("", false),
+        ] {
+            assert_eq!(is_text(content_type), is, "{content_type}");
+        }
+        let text = event("POST", "/api/v1/leads", &[("content-type", "text/plain")], b"\xc5se");
+        assert_eq!((&text["body"], &text["isBase64Encoded"]), (&json!("\u{fffd}se"), &json!(false)));
+        let bytes = event("POST", "/api/v1/leads", &[], b"\xc5se");
+        assert_eq!((&bytes["body"], &bytes["isBase64Encoded"]), (&json!("xXNl"), &json!(true)));
+    }
+
+    #[test]
+    fn an_id_looks_like_its_gateways() {
+        assert!(request_id(Front::Api).len() == 16 && request_id(Front::FormApi).ends_with('='));
+        assert!(request_id(Front::Url).parse::<Uuid>().is_ok());
+    }
+}

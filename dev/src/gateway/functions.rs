@@ -154,3 +154,34 @@ async fn payload(response: Response<AnyBody>) -> Result<Value, Failure> {
     };
     serde_json::to_value(payload).map_err(|error| Failure::new(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/platform/health.json");
+
+    async fn failure(service: Service, limit: Duration) -> Failure {
+        respond(service, limit, EVENT.to_owned()).await.map(|_| ()).unwrap_err()
+    }
+
+    #[tokio::test]
+    #[expect(clippy::panic, reason = "it is what is tested")]
+    async fn a_panic_costs_one_request() {
+        let panics =
+            Service::new(|_| async { if true { panic!("no") } else { Ok(Response::new(Body::Empty)) } });
+        assert!(failure(panics, FILES_TIMEOUT).await.message.contains("panicked"));
+    }
+
+    #[tokio::test]
+    async fn a_function_that_takes_too_long_is_ended() {
+        let silent = Service::new(|_| pending::<Result<Response<Body>, lambda_http::Error>>());
+        let failure = failure(silent, Duration::from_millis(1)).await;
+        assert_eq!(
+            (failure.kind, &*failure.message),
+            ("Sandbox.Timedout", "Task timed out after 0.00 seconds")
+        );
+    }
+}
