@@ -168,7 +168,6 @@ mod tests {
     }
 
     #[tokio::test]
-    #[expect(clippy::panic, reason = "it is what is tested")]
     async fn a_panic_costs_one_request() {
         let panics =
             Service::new(|_| async { if true { panic!("no") } else { Ok(Response::new(Body::Empty)) } });
