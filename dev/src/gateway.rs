@@ -3,9 +3,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`routes`] | which function a method and a path belong to |
-//! | [`event`] | a request as the event that AWS makes of it |
-//! | [`functions`] | a sandbox of each function |
+//! | `routes` | which function a method and a path belong to |
+//! | `event` | a request as the event that AWS makes of it |
+//! | `functions` | a sandbox of each function |
 //! | [`cors`] | what the gateway, and not a function, says to a browser of another origin |
 pub mod cors;
 mod event;
