@@ -19,6 +19,7 @@ pub mod replay;
 pub mod runtime_api;
 pub mod sam_local;
 pub mod seed;
+pub mod sql;
 pub mod stack;
 pub mod state;
 pub mod supervised;

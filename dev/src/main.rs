@@ -12,6 +12,7 @@ use dev::environment::variable;
 use dev::postgres::Binaries;
 use dev::replay::{ReplayForm, replay};
 use dev::sam_local::{NotHere, SamLocal, sam_local};
+use dev::sql::{self, SqlOf};
 use dev::stack::{self, Up};
 use dev::state::{DATABASE, Lock, State};
 use dev::sync_clerk::{SyncClerk, sync};
@@ -71,6 +72,8 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
+    /// Print a function's statements, to paste into psql
+    Sql(SqlOf),
     /// Bring a database's schema up to date
     ///
     /// Login users whose DATABASE_URL_READER, _WRITER, _PROVISIONER, _INTAKE or _PARSER is set get the password in it.
@@ -111,6 +114,7 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::SamLocal(options)) => return try_all(&options).await,
         Some(Task::Bench { arguments }) => return bench(&arguments),
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
+        Some(Task::Sql(of)) => print!("{}", sql::statements(&of)?),
         Some(Task::Migrate { url: Some(url) }) => {
             report(&bring_up_to_date(&url, &logins::from_environment()?).await?)
         }

@@ -15,7 +15,7 @@ use crate::app::connect;
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::config::{Settings, StartupError};
-use crate::db::{Access, Database, DbStats, Gate, Login, Scope};
+use crate::db::{Access, Database, DbStats, Gate, Login, NamedSql, Scope};
 use crate::telemetry::{self, Invocation};
 
 /// One scheduled function.
@@ -31,6 +31,8 @@ pub struct Schedule {
     pub timeout_seconds: u16,
     /// The settings that it reads beside its login's; the names of `.env.example`.
     pub settings: &'static [&'static str],
+    /// Every statement that it runs.
+    pub statements: &'static [&'static [NamedSql]],
     /// How often a run that failed is tried again.
     pub retries: u8,
     /// For how long an event that was not delivered is worth trying, in seconds.

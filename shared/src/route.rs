@@ -1,5 +1,5 @@
 //! An endpoint's name and path, its callers, and how it is deployed.
-use crate::db::Login;
+use crate::db::{Login, NamedSql};
 use crate::error::Constraint;
 
 /// The API's timeout for a route that names no other, in seconds.
@@ -26,6 +26,8 @@ pub struct Route {
     pub settings: &'static [&'static str],
     /// The constraints that its statements can break, with the answers.
     pub constraints: &'static [&'static [Constraint]],
+    /// Every statement that it runs.
+    pub statements: &'static [&'static [NamedSql]],
     /// Network flushes that a warm request waits for, its event's in `events/`.
     pub flushes: u64,
 }
@@ -42,6 +44,7 @@ impl Route {
         timeout_seconds: TIMEOUT_SECONDS,
         settings: &[],
         constraints: &[],
+        statements: &[],
         flushes: 1,
     };
 }

@@ -43,6 +43,7 @@ mod reject_submission;
 mod release_submission;
 mod routes;
 mod secrets;
+mod statements;
 mod structure;
 mod support;
 mod telemetry;

@@ -1,4 +1,5 @@
 //! Every function, named once: the local stack, the deployed stacks, the tables of routes and the tests are made of this.
+use shared::db::{Login, NamedSql};
 use shared::files::Files;
 use shared::job::Scheduled;
 use shared::{Endpoint, Schedule, scheduled, streaming_endpoint};
@@ -87,6 +88,26 @@ impl Function {
             Self::Schedule(scheduled) => scheduled.schedule.name,
             Self::Deployment(name) => name,
         }
+    }
+
+    /// The database user that it logs in as, if its statements are its own.
+    #[must_use]
+    pub fn login(&self) -> Option<Login> {
+        match self {
+            Self::Route(endpoint) => Some(endpoint.route.login),
+            Self::Schedule(scheduled) => Some(scheduled.schedule.login),
+            Self::Files(_) | Self::Deployment(_) => None,
+        }
+    }
+
+    /// Every statement that it runs, with a name.
+    pub fn statements(&self) -> impl Iterator<Item = NamedSql> {
+        let lists: &[&[NamedSql]] = match self {
+            Self::Route(endpoint) => endpoint.route.statements,
+            Self::Schedule(scheduled) => scheduled.schedule.statements,
+            Self::Files(_) | Self::Deployment(_) => &[],
+        };
+        lists.iter().copied().flatten().copied()
     }
 }
 

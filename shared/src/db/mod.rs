@@ -22,4 +22,4 @@ pub use scope::Scope;
 pub(crate) use stats::DbStats;
 pub use tokio_postgres::{Error as RowError, Row};
 pub(crate) use transaction::ping_outside_any_scope;
-pub use transaction::{Statement, Transaction};
+pub use transaction::{NamedSql, Statement, Transaction};

@@ -21,6 +21,9 @@ pub(super) const STREAM_ROWS: usize = 500;
 /// Reads the next portion of a stream.
 pub(super) const FETCH: &str = "fetch forward 500 from streamed";
 
+/// The name under which `cargo dev sql` prints a statement, and the statement.
+pub type NamedSql = (&'static str, &'static str);
+
 /// A statement and its parameters.
 pub type Statement<'a> = (&'static str, Vec<&'a dyn Param>);
 

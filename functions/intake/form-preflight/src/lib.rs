@@ -10,6 +10,7 @@ pub const ROUTE: Route = Route {
     login: Login::Intake,
     caller: Caller::Public,
     front: Front::FormApi,
+    statements: &[&[("settings", SQL)]],
     ..Route::DEFAULT
 };
 

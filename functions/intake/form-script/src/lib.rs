@@ -15,6 +15,7 @@ pub const ROUTE: Route = Route {
     caller: Caller::Public,
     front: Front::FormApi,
     settings: &["FORM_SECRETS", "TURNSTILE_SITE_KEY"],
+    statements: &[&[("settings", SQL)]],
     ..Route::DEFAULT
 };
 

@@ -5,7 +5,7 @@ mod captcha;
 
 use std::sync::Arc;
 
-use intake::{Enquiry, FILE, Form, Honeypot, Mapping, RenderToken, TokenKeys};
+use intake::{Enquiry, FILE_SUBMISSION_SQL, Form, Honeypot, Mapping, RenderToken, TokenKeys};
 use quick_cache::sync::Cache;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -29,6 +29,7 @@ pub const ROUTE: Route = Route {
     front: Front::FormApi,
     settings: &["FORM_SECRETS", "TURNSTILE_SECRET_KEY"],
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("receive", RECEIVE), ("file", FILE_SUBMISSION_SQL)]],
     ..Route::DEFAULT
 };
 
@@ -79,7 +80,10 @@ const ALLOW_ORIGIN: Header =
 const RECEIVE: &str = "
     select outcome, receipt_id, origin_is_allowed, next_is_allowed, coalesce(mapping_version, 0) as mapping_version,
            coalesce(mapping, '{}') as mapping
-      from scope.receive_submission($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+      from scope.receive_submission(
+           sent_type => $1, sent_headers => $2, sent_body => $3, hash => $4, sender => $5, repeat_key => $6,
+           spam_signs => $7, oddities => $8, captcha => $9, captcha_host => $10, origin => $11, next_origin => $12,
+           submission => $13)";
 
 #[derive(JsonSchema, Serialize)]
 struct Receipt {
@@ -123,7 +127,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
                     &id,
                 ],
             ),
-            (FILE, vec![&id, &enquiry, &known.version]),
+            (FILE_SUBMISSION_SQL, vec![&id, &enquiry, &known.version]),
         ])
         .await?;
     let received = received?;
@@ -141,7 +145,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
         let mapping: Mapping = fields::read(received.try_get("mapping")?).unwrap_or_default();
         let enquiry = read(&form, &mapping)?;
         config.mappings.insert(dealership, Versioned { version, mapping: Arc::new(mapping) });
-        filed = intake.query(FILE, &[&receipt_id, &enquiry, &version]).await;
+        filed = intake.query(FILE_SUBMISSION_SQL, &[&receipt_id, &enquiry, &version]).await;
     }
 
     let wants_json = ctx.header("accept").is_some_and(|accept| accept.contains("application/json"));

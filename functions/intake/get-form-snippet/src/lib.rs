@@ -17,6 +17,7 @@ pub const ROUTE: Route = Route {
     name: "get-form-snippet",
     path: "/api/v1/dealership/form-snippet",
     settings: &["FORM_URL"],
+    statements: &[&[("dealership", SQL)]],
     ..Route::DEFAULT
 };
 

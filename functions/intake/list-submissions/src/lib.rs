@@ -1,6 +1,7 @@
 //! `GET /api/v1/submissions`: what the public form received, newest first, for those who review it.
+use const_format::formatcp;
 use deserr::Deserr;
-use intake::{Submission, Verdict};
+use intake::{SUBMISSION_COLUMNS, Submission, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::fields::FieldErrors;
@@ -8,7 +9,12 @@ use shared::page::{self, Cursor, Limit, Order};
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 
 /// Where it is and whom it answers.
-pub const ROUTE: Route = Route { name: "list-submissions", path: "/api/v1/submissions", ..Route::DEFAULT };
+pub const ROUTE: Route = Route {
+    name: "list-submissions",
+    path: "/api/v1/submissions",
+    statements: &[&[("of_any_verdict", ALL), ("of_a_verdict", OF_A_VERDICT)]],
+    ..Route::DEFAULT
+};
 
 #[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
@@ -22,15 +28,15 @@ struct Query {
     verdict: Option<Verdict>,
 }
 
-const ALL: &str = concat!(
-    intake::select_submission!("submissions"),
-    " where $1::timestamptz is null or (received_at, id) < ($1, $2)
+const ALL: &str = formatcp!(
+    "select {SUBMISSION_COLUMNS} from submissions
+      where $1::timestamptz is null or (received_at, id) < ($1, $2)
       order by received_at desc, id desc limit $3"
 );
 
-const OF_A_VERDICT: &str = concat!(
-    intake::select_submission!("submissions"),
-    " where verdict = $4 and ($1::timestamptz is null or (received_at, id) < ($1, $2))
+const OF_A_VERDICT: &str = formatcp!(
+    "select {SUBMISSION_COLUMNS} from submissions
+      where verdict = $4 and ($1::timestamptz is null or (received_at, id) < ($1, $2))
       order by received_at desc, id desc limit $3"
 );
 

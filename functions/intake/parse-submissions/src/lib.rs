@@ -20,6 +20,14 @@ pub const SCHEDULE: Schedule = Schedule {
     login: Login::Parser,
     timeout_seconds: 300,
     settings: &[],
+    statements: &[&[
+        ("waiting", WAITING),
+        ("mapping", MAPPING),
+        ("unfiled", UNFILED),
+        ("received", RECEIVED),
+        ("picture", PICTURE),
+        ("refile", REFILE),
+    ]],
     retries: 0,
     max_age_seconds: 300,
 };

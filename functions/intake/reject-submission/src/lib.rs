@@ -1,5 +1,6 @@
 //! `POST /api/v1/submissions/{id}/reject`: a person says that a submission is no customer's.
-use intake::Submission;
+use const_format::formatcp;
+use intake::{SUBMISSION_COLUMNS, Submission};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 
 /// Where it is and whom it answers.
@@ -8,20 +9,20 @@ pub const ROUTE: Route = Route {
     method: "POST",
     path: "/api/v1/submissions/{id}/reject",
     login: Login::Writer,
+    statements: &[&[("reject", REJECT)]],
     ..Route::DEFAULT
 };
 
 /// The row as it is afterwards, when it is there. One that is on a lead already stays as it is.
-const REJECT: &str = concat!(
+const REJECT: &str = formatcp!(
     "with rejected as (
         update submissions set verdict = 'spam', reviewed_by = scope.user_id(), reviewed_at = now()
          where id = $1 and filed_at is null
         returning *
-     ) ",
-    intake::select_submission!(
-        "(select * from rejected
-          union all select * from submissions where id = $1 and not exists (select from rejected)) submission"
-    )
+     )
+     select {SUBMISSION_COLUMNS}
+       from (select * from rejected
+             union all select * from submissions where id = $1 and not exists (select from rejected)) submission"
 );
 
 /// 200 with the submission; 404 when it is not there, 409 when it is on a lead: then delete the lead.

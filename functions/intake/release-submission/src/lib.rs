@@ -1,6 +1,7 @@
 //! `POST /api/v1/submissions/{id}/release`: a person says that a held submission, or one taken for spam, is a
 //! customer's. It is read anew, as the mapping is now, and filed.
-use intake::{Enquiry, FILE, Form, Mapping, Submission};
+use const_format::formatcp;
+use intake::{Enquiry, FILE_SUBMISSION_SQL, Form, Mapping, SUBMISSION_COLUMNS, Submission};
 use serde_json::Value;
 use shared::error::StatusCode;
 use shared::fields;
@@ -13,6 +14,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/submissions/{id}/release",
     login: Login::Writer,
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("release", RELEASE), ("file", FILE_SUBMISSION_SQL), ("released", RELEASED)]],
     flushes: 2,
     ..Route::DEFAULT
 };
@@ -29,7 +31,7 @@ const RELEASE: &str = "
                           order by version desc limit 1) m on true
      where s.id = $1";
 
-const RELEASED: &str = concat!(intake::select_submission!("submissions"), " where id = $1");
+const RELEASED: &str = formatcp!("select {SUBMISSION_COLUMNS} from submissions where id = $1");
 
 /// 200 with the submission and the lead that it is on; 404 when it is not there; 422 when nothing in it says how to reach the customer.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
@@ -43,7 +45,9 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let form = Form::read(row.try_get("content_type")?, row.try_get("body")?).await?;
     let enquiry: Value = serde_json::to_value(Enquiry::read(&form, &mapping)).map_err(ApiError::internal)?;
     let version: i32 = row.try_get("mapping_version")?;
-    let rows = transaction.commit(&[(FILE, vec![&id, &enquiry, &version]), (RELEASED, vec![&id])]).await?;
+    let rows = transaction
+        .commit(&[(FILE_SUBMISSION_SQL, vec![&id, &enquiry, &version]), (RELEASED, vec![&id])])
+        .await?;
     let row = rows.last().and_then(|rows| rows.first()).ok_or_else(ApiError::not_found)?;
     Answer::ok(&Submission::try_from(row)?)
 }

@@ -11,9 +11,9 @@ pub use constraints::CONSTRAINTS;
 pub use enquiry::{Enquiry, MappedTo, Mapping};
 pub use form::{Form, Honeypot};
 pub use settings::{FormSettings, MappingVersion};
-pub use submission::{Submission, Verdict};
+pub use submission::{SUBMISSION_COLUMNS, Submission, Verdict};
 pub use token::{RenderToken, TokenKeys};
 
 /// Files an [`Enquiry`] ($2), read under a mapping's version ($3), of a submission ($1): on an open lead of the same
 /// contact or on a new one. What is filed already stays as it is.
-pub const FILE: &str = "select scope.file_submission($1, $2, $3)";
+pub const FILE_SUBMISSION_SQL: &str = "select scope.file_submission($1, $2, $3)";

@@ -46,17 +46,10 @@ pub struct Submission {
     pub origin: Option<String>,
 }
 
-/// The columns of [`Submission`] from `$table`, which stands for rows of `submissions`.
-#[macro_export]
-macro_rules! select_submission {
-    ($table:literal) => {
-        concat!(
-            "select id, received_at, verdict, reasons, enquiry, mapping_version, lead_id, made_lead, filed_at, \
-             reviewed_by, reviewed_at, headers->>'origin' as origin from ",
-            $table
-        )
-    };
-}
+/// The columns of [`Submission`], from `submissions`.
+pub const SUBMISSION_COLUMNS: &str = "\
+    id, received_at, verdict, reasons, enquiry, mapping_version, lead_id, made_lead, filed_at, reviewed_by, \
+    reviewed_at, headers->>'origin' as origin";
 
 impl TryFrom<&Row> for Submission {
     type Error = shared::db::RowError;

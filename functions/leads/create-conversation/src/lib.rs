@@ -1,6 +1,7 @@
 //! `POST /api/v1/conversations`: one message on a lead. It records what was said; sending is not its business.
+use const_format::formatcp;
 use deserr::Deserr;
-use leads::{AuthorKind, Channel, Conversation, Direction};
+use leads::{AuthorKind, CONVERSATION_COLUMNS, Channel, Conversation, Direction};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use shared::fields::{FieldErrors, Id, Text};
@@ -14,6 +15,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/conversations",
     login: Login::Writer,
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("insert", INSERT), ("replay", REPLAY)]],
     ..Route::DEFAULT
 };
 
@@ -66,7 +68,7 @@ struct JsonObject(Map<String, Value>);
 
 /// Nothing is made when the lead is not there or the idempotency key is taken. The lead's count and its
 /// first-response times follow by trigger.
-const INSERT: &str = concat!(
+const INSERT: &str = formatcp!(
     "with lead as (
         select id from leads where id = $4 and deleted_at is null
     ), taken as (
@@ -77,14 +79,12 @@ const INSERT: &str = concat!(
     insert into conversations (id, lead_id, direction, channel, author_kind, author_id, auto_reply, body, message_metadata)
     select $1, lead.id, $5, $6, $7, case when $7 = 'human' then scope.user_id() end, $8, $9, $10
       from lead where $2::text is null or exists (select from taken)
-    returning ", leads::conversation_columns!()
+    returning {CONVERSATION_COLUMNS}"
 );
 
-const REPLAY: &str = concat!(
+const REPLAY: &str = formatcp!(
     "select k.request_hash = $2 as same_request, message.* from idempotency_keys k
-       join (select ",
-    leads::conversation_columns!(),
-    " from conversations) message on message.id = k.resource_id
+       join (select {CONVERSATION_COLUMNS} from conversations) message on message.id = k.resource_id
       where k.route = 'create-conversation' and k.key = $1"
 );
 

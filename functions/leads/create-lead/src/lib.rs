@@ -1,6 +1,7 @@
 //! `POST /api/v1/leads`: a new lead.
+use const_format::formatcp;
 use deserr::Deserr;
-use leads::{Attribution, Consent, Email, Lead, Phone, Source};
+use leads::{Attribution, Consent, Email, JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead, Phone, Source};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/leads",
     login: Login::Writer,
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("insert", INSERT), ("replay", REPLAY)]],
     ..Route::DEFAULT
 };
 
@@ -59,7 +61,7 @@ fn one_of_the_contacts() -> Vec<Value> {
 }
 
 /// Nothing is made when the idempotency key is taken; two at once wait for each other at its primary key.
-const INSERT: &str = concat!(
+const INSERT: &str = formatcp!(
     "with taken as (
         insert into idempotency_keys (route, key, request_hash, resource_id)
         select 'create-lead', $2, $3, $1 where $2::text is not null
@@ -72,14 +74,16 @@ const INSERT: &str = concat!(
           from jsonb_populate_record(null::leads, $4) r
          where $2::text is null or exists (select from taken)
         returning *
-    ) ",
-    leads::select_lead!("made")
+    )
+    select {LEAD_COLUMNS} from made l {JOIN_LAST_MESSAGE}"
 );
 
-const REPLAY: &str = concat!(
-    "select k.request_hash = $2 as same_request, lead.* from idempotency_keys k join (",
-    leads::select_lead!("leads"),
-    " where l.deleted_at is null) lead on lead.id = k.resource_id where k.route = 'create-lead' and k.key = $1"
+const REPLAY: &str = formatcp!(
+    "select k.request_hash = $2 as same_request, lead.*
+       from idempotency_keys k
+       join (select {LEAD_COLUMNS} from leads l {JOIN_LAST_MESSAGE} where l.deleted_at is null) lead
+         on lead.id = k.resource_id
+      where k.route = 'create-lead' and k.key = $1"
 );
 
 /// 201 with the lead; the same again for the same `Idempotency-Key` and body.

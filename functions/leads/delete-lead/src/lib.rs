@@ -8,6 +8,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/leads/{id}",
     login: Login::Writer,
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("delete", SQL)]],
     ..Route::DEFAULT
 };
 

@@ -1,8 +1,9 @@
 //! `GET /api/v1/leads/export`: the leads that a list with these filters would show, all of them, as a CSV file.
+use const_format::formatcp;
 use csv::{Terminator, WriterBuilder};
 use futures_util::{StreamExt, stream};
-use leads::LeadFilters;
 use leads::spreadsheet::guarded;
+use leads::{LEAD_CONDITIONS, LeadFilters};
 use shared::db::{DbError, Row};
 use shared::docs::{Header, Media};
 use shared::error::StatusCode;
@@ -15,6 +16,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/leads/export",
     front: Front::StreamingUrl,
     timeout_seconds: 120,
+    statements: &[&[("rows", ROWS)]],
     // The second ends the transaction, for whose last row the first had to wait.
     flushes: 2,
     ..Route::DEFAULT
@@ -46,7 +48,7 @@ const COLUMNS: [&str; 17] = [
 
 /// The columns as text, newest lead first; the order is by the table's columns, which have an index, and not by the
 /// texts of the same name.
-const ROWS: &str = concat!(
+const ROWS: &str = formatcp!(
     r#"declare streamed no scroll cursor for
        select id::text,
               to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -55,9 +57,8 @@ const ROWS: &str = concat!(
               vehicle_of_interest, assigned_to::text,
               (select nullif(concat_ws(' ', u.first_name, u.last_name), '') from users u where u.id = assigned_to),
               consent ->> 'marketing'
-         from leads where "#,
-    leads::lead_conditions!(),
-    " order by leads.created_at desc, leads.id desc"
+         from leads where {LEAD_CONDITIONS}
+        order by leads.created_at desc, leads.id desc"#
 );
 
 /// The file: UTF-8 with a byte order mark, RFC 4180, and no cell that a spreadsheet would compute.

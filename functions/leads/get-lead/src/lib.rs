@@ -1,11 +1,15 @@
 //! `GET /api/v1/leads/{id}`: one lead, with its ETag.
-use leads::Lead;
+use const_format::formatcp;
+use leads::{JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead};
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 
 /// Where it is and whom it answers.
-pub const ROUTE: Route = Route { name: "get-lead", path: "/api/v1/leads/{id}", ..Route::DEFAULT };
+pub const ROUTE: Route =
+    Route { name: "get-lead", path: "/api/v1/leads/{id}", statements: &[&[("lead", SQL)]], ..Route::DEFAULT };
 
-const SQL: &str = concat!(leads::select_lead!("leads"), " where l.id = $1 and l.deleted_at is null");
+const SQL: &str = formatcp!(
+    "select {LEAD_COLUMNS} from leads l {JOIN_LAST_MESSAGE} where l.id = $1 and l.deleted_at is null"
+);
 
 /// The lead, or 404 when it is not there or not the caller's to see.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {

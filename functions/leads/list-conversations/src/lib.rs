@@ -1,6 +1,7 @@
 //! `GET /api/v1/leads/{id}/conversations`: the messages of a lead, oldest first.
+use const_format::formatcp;
 use deserr::Deserr;
-use leads::Conversation;
+use leads::{CONVERSATION_COLUMNS, Conversation};
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::fields::FieldErrors;
@@ -8,8 +9,12 @@ use shared::page::{self, Cursor, Limit, Order};
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 
 /// Where it is and whom it answers.
-pub const ROUTE: Route =
-    Route { name: "list-conversations", path: "/api/v1/leads/{id}/conversations", ..Route::DEFAULT };
+pub const ROUTE: Route = Route {
+    name: "list-conversations",
+    path: "/api/v1/leads/{id}/conversations",
+    statements: &[&[("page", SQL)]],
+    ..Route::DEFAULT
+};
 
 #[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
@@ -22,10 +27,9 @@ struct Query {
 }
 
 /// At least one row when the lead is there; without messages it has no id.
-const SQL: &str = concat!(
-    "select ",
-    leads::conversation_columns!(),
-    " from (select from leads where id = $1 and deleted_at is null) there
+const SQL: &str = formatcp!(
+    "select {CONVERSATION_COLUMNS}
+       from (select from leads where id = $1 and deleted_at is null) there
        left join lateral (
         select * from conversations
          where lead_id = $1 and ($2::timestamptz is null or (created_at, id) > ($2, $3))

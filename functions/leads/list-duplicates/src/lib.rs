@@ -1,13 +1,18 @@
 //! `GET /api/v1/leads/{id}/duplicates`: the leads that look like the same customer, and why.
-use leads::Lead;
+use const_format::formatcp;
+use leads::{JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead};
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::db::Row;
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route, page};
 
 /// Where it is and whom it answers.
-pub const ROUTE: Route =
-    Route { name: "list-duplicates", path: "/api/v1/leads/{id}/duplicates", ..Route::DEFAULT };
+pub const ROUTE: Route = Route {
+    name: "list-duplicates",
+    path: "/api/v1/leads/{id}/duplicates",
+    statements: &[&[("duplicates", SQL)]],
+    ..Route::DEFAULT
+};
 
 /// Duplicates of an answer at most: somebody looks at them one by one.
 const MAX_DUPLICATES: i64 = 20;
@@ -17,7 +22,7 @@ const MAX_NAMESAKES: i64 = 100;
 /// At least one row when the lead is there; without duplicates it has no id. Each way of being alike is an index of its
 /// own, for only leakproof operators can use one under the policies. A blank key is null or, for the name, empty, and a
 /// first name alone is nobody's: a name needs a space.
-const SQL: &str = concat!(
+const SQL: &str = formatcp!(
     "with me as (
         select * from leads where id = $1 and deleted_at is null
     ), alike as (
@@ -49,9 +54,8 @@ const SQL: &str = concat!(
           from reasoned order by strength desc, created_at desc, id desc limit $2
     )
     select f.same_email, f.same_phone, f.same_name_and_vehicle, lead.*
-      from (select from me) there left join (found f join (",
-    leads::select_lead!("found"),
-    ") lead on lead.id = f.id) on true
+      from (select from me) there
+      left join (found f join (select {LEAD_COLUMNS} from found l {JOIN_LAST_MESSAGE}) lead on lead.id = f.id) on true
      order by f.strength desc, lead.created_at desc, lead.id desc"
 );
 

@@ -1,6 +1,8 @@
 //! `GET /api/v1/leads`: a page of leads, filtered, searched and sorted.
+mod pages;
+
 use deserr::Deserr;
-use leads::{Lead, LeadFilters, Whose};
+use leads::{Lead, LeadFilters, PlainList};
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::db::Param;
@@ -8,8 +10,11 @@ use shared::fields::FieldErrors;
 use shared::page::{self, Cursor, Limit, Order};
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route, text_enum};
 
+use pages::Pages;
+
 /// Where it is and whom it answers.
-pub const ROUTE: Route = Route { name: "list-leads", path: "/api/v1/leads", ..Route::DEFAULT };
+pub const ROUTE: Route =
+    Route { name: "list-leads", path: "/api/v1/leads", statements: &[pages::STATEMENTS], ..Route::DEFAULT };
 
 #[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
@@ -55,95 +60,18 @@ text_enum! {
     }
 }
 
-/// The page in one of the four orders.
-macro_rules! page {
-    ($column:literal, $beyond:literal, $direction:literal) => {
-        concat!(
-            "with matching as not materialized (
-                select * from leads where ",
-            leads::lead_conditions!(),
-            "
-            ), page as (
-                select * from matching
-                 where ($10::timestamptz is null or (",
-            $column,
-            ", id) ",
-            $beyond,
-            " ($10, $11))
-                 order by ",
-            $column,
-            " ",
-            $direction,
-            ", id ",
-            $direction,
-            " limit $12
-            ), counted as (
-                select case when $13::bool then (select count(*) from matching) end as total
-            )
-            select counted.total, lead.* from counted left join (",
-            leads::select_lead!("page"),
-            ") lead on true
-             order by lead.",
-            $column,
-            " ",
-            $direction,
-            ", lead.id ",
-            $direction
-        )
-    };
-}
-
-/// The list as it opens: without a filter or the total its plan is the same whatever the parameters are. By whether it
-/// is of the caller's own leads, and by whether it goes on after a cursor.
-macro_rules! plain_pages {
-    ($column:literal, $beyond:literal, $direction:literal) => {
-        [
-            [
-                plain_pages!($column, $direction, []),
-                plain_pages!($column, $direction, [" and (", $column, ", id) ", $beyond, " ($2, $3)"]),
-            ],
-            [
-                plain_pages!($column, $direction, [" and assigned_to = (select scope.user_id())"]),
-                plain_pages!($column, $direction, [
-                    " and assigned_to = (select scope.user_id()) and (", $column, ", id) ", $beyond, " ($2, $3)"
-                ]),
-            ],
-        ]
-    };
-    ($column:literal, $direction:literal, [$($condition:literal),*]) => {
-        concat!(
-            "with page as (
-                select * from leads where deleted_at is null", $($condition,)* "
-                 order by ", $column, " ", $direction, ", id ", $direction, " limit $1
-            ) ",
-            leads::select_lead!("page"),
-            " order by l.", $column, " ", $direction, ", l.id ", $direction
-        )
-    };
-}
-
 impl Sort {
     fn order(self) -> Order {
         Order::of(&ROUTE, self.as_str())
     }
 
-    fn sql(self) -> &'static str {
+    fn pages(self) -> &'static Pages {
         match self {
-            Self::Newest => page!("created_at", "<", "desc"),
-            Self::Oldest => page!("created_at", ">", "asc"),
-            Self::ChangedLast => page!("updated_at", "<", "desc"),
-            Self::ChangedFirst => page!("updated_at", ">", "asc"),
+            Self::Newest => &pages::NEWEST,
+            Self::Oldest => &pages::OLDEST,
+            Self::ChangedLast => &pages::CHANGED_LAST,
+            Self::ChangedFirst => &pages::CHANGED_FIRST,
         }
-    }
-
-    fn plain_sql(self, is_own: bool, goes_on: bool) -> &'static str {
-        let pages = match self {
-            Self::Newest => plain_pages!("created_at", "<", "desc"),
-            Self::Oldest => plain_pages!("created_at", ">", "asc"),
-            Self::ChangedLast => plain_pages!("updated_at", "<", "desc"),
-            Self::ChangedFirst => plain_pages!("updated_at", ">", "asc"),
-        };
-        pages[usize::from(is_own)][usize::from(goes_on)]
     }
 
     fn cursor(self, lead: &Lead) -> Cursor {
@@ -171,17 +99,24 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let cursor = Cursor::in_order(query.cursor, query.sort.order())?;
 
     let conditions = filters.conditions(&scope);
-    let (at, id) = (cursor.map(|cursor| cursor.at), cursor.map(|cursor| cursor.id));
+    let pages = query.sort.pages();
     let limit = query.limit.plus_one();
-    let rows = match conditions.only_whose() {
-        Some(whose) if query.total == Total::No => {
-            let sql = query.sort.plain_sql(whose == Whose::Own, cursor.is_some());
-            let page: &[&dyn Param] = if cursor.is_some() { &[&limit, &at, &id] } else { &[&limit] };
-            scope.with_fixed_plan().query(sql, page).await?
+    let rows = match conditions.plain_list() {
+        Some(list) if query.total == Total::No => {
+            let scope = scope.with_fixed_plan();
+            let list = match list {
+                PlainList::All => &pages.all,
+                PlainList::Own => &pages.own,
+            };
+            match cursor {
+                None => scope.query(list.first, &[&limit]).await?,
+                Some(Cursor { at, id, .. }) => scope.query(list.next, &[&limit, &at, &id]).await?,
+            }
         }
         _ => {
+            let (at, id) = (cursor.map(|cursor| cursor.at), cursor.map(|cursor| cursor.id));
             let page: [&dyn Param; 4] = [&at, &id, &limit, &(query.total == Total::Yes)];
-            scope.query(query.sort.sql(), &[conditions.params().as_slice(), &page].concat()).await?
+            scope.query(pages.filtered, &[conditions.params().as_slice(), &page].concat()).await?
         }
     };
 

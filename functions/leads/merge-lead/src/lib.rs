@@ -1,7 +1,8 @@
 //! `POST /api/v1/leads/{id}/merge`: makes two leads of one customer one. The lead in the path survives.
+use const_format::formatcp;
 use deserr::Deserr;
 use jiff::Timestamp;
-use leads::Lead;
+use leads::{JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead};
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::error::FieldError;
@@ -16,6 +17,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/leads/{id}/merge",
     login: Login::Writer,
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("merge", MERGE), ("replay", REPLAY)]],
     ..Route::DEFAULT
 };
 
@@ -41,7 +43,7 @@ struct Merge {
 
 /// Nothing is merged when the idempotency key is taken. A refusal by the gate frees the key again. What the gate
 /// changes, this statement does not see, so the survivor and its newest message come from the gate.
-const MERGE: &str = concat!(
+const MERGE: &str = formatcp!(
     "with taken as (
         insert into idempotency_keys (route, key, request_hash, resource_id)
         select 'merge-lead', $2, $3, $1 where $2::text is not null
@@ -53,17 +55,19 @@ const MERGE: &str = concat!(
     )
     select (entry).id as merge_id, (entry).merged_id, (entry).filled, (entry).created_at as merged_at, (entry).undone_at,
            cardinality((entry).conversation_ids) as conversations_moved, lead.*
-      from merged cross join (",
-    leads::select_lead!("(select (survivor).* from merged)", "(select (last_message).* from merged)"),
-    ") lead"
+      from merged
+     cross join (select {LEAD_COLUMNS} from (select (survivor).* from merged) l
+                   left join lateral (select (last_message).* from merged) m on true) lead"
 );
 
-const REPLAY: &str = concat!(
+const REPLAY: &str = formatcp!(
     "select k.request_hash = $2 and m.survivor_id = $3 as same_request, m.id as merge_id, m.merged_id, m.filled,
             m.created_at as merged_at, m.undone_at, cardinality(m.conversation_ids) as conversations_moved, lead.*
-       from idempotency_keys k join merges m on m.id = k.resource_id join (",
-    leads::select_lead!("leads"),
-    " where l.deleted_at is null) lead on lead.id = m.survivor_id where k.route = 'merge-lead' and k.key = $1"
+       from idempotency_keys k
+       join merges m on m.id = k.resource_id
+       join (select {LEAD_COLUMNS} from leads l {JOIN_LAST_MESSAGE} where l.deleted_at is null) lead
+         on lead.id = m.survivor_id
+      where k.route = 'merge-lead' and k.key = $1"
 );
 
 /// 201 with the merge and the survivor's ETag; the same again for the same `Idempotency-Key` and request. 404 when one

@@ -1,5 +1,6 @@
 //! `PATCH /api/v1/leads/{id}`: changes a lead by JSON Merge Patch (RFC 7396).
-use leads::{Attribution, Consent, Email, Lead, Phone, Source, Status};
+use const_format::formatcp;
+use leads::{Attribution, Consent, Email, JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead, Phone, Source, Status};
 use shared::fields::{Id, Invalid, Patch, Text, not_null};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route, merge_patch};
 use uuid::Uuid;
@@ -11,6 +12,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/leads/{id}",
     login: Login::Writer,
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("patch", SQL)]],
     ..Route::DEFAULT
 };
 
@@ -43,7 +45,7 @@ merge_patch! {
 /// One row when the lead is there; it has the changed lead unless `If-Match` held it back.
 /// jsonb_populate_record is the merge: it starts from the row and takes over the fields that the patch has.
 /// A lead that leaves `lost` loses its reason with it.
-const SQL: &str = concat!(
+const SQL: &str = formatcp!(
     "with changed as (
         update leads
            set (source, status, lost_reason, first_name, last_name, email, phone, phone_e164, company, message,
@@ -52,17 +54,17 @@ const SQL: &str = concat!(
                        case when p.status <> 'lost' and not $2 ? 'lost_reason' then null else p.lost_reason end,
                        p.first_name, p.last_name, p.email, p.phone, p.phone_e164, p.company, p.message,
                        p.vehicle_id, p.vehicle_of_interest, p.assigned_to,
-                       case when $2->'attribution' = 'null' then '{}'
-                            else jsonb_strip_nulls(leads.attribution || coalesce($2->'attribution', '{}')) end,
-                       case when $2->'consent' = 'null' then '{}'
-                            else jsonb_strip_nulls(leads.consent || coalesce($2->'consent', '{}')) end
+                       case when $2->'attribution' = 'null' then '{{}}'
+                            else jsonb_strip_nulls(leads.attribution || coalesce($2->'attribution', '{{}}')) end,
+                       case when $2->'consent' = 'null' then '{{}}'
+                            else jsonb_strip_nulls(leads.consent || coalesce($2->'consent', '{{}}')) end
                   from jsonb_populate_record(leads, $2) p)
          where id = $1 and deleted_at is null and ($3::int[] is null or version = any ($3))
         returning *
     )
-    select lead.* from (select from leads where id = $1 and deleted_at is null) there left join (",
-    leads::select_lead!("changed"),
-    ") lead on true"
+    select lead.*
+      from (select from leads where id = $1 and deleted_at is null) there
+      left join (select {LEAD_COLUMNS} from changed l {JOIN_LAST_MESSAGE}) lead on true"
 );
 
 /// 200 with the lead; 404 when it is not there or not the caller's to see; 409 for an illegal change of

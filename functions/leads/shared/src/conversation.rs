@@ -78,18 +78,14 @@ pub struct Conversation {
     pub created_at: Timestamp,
 }
 
-/// The columns of [`Conversation`], from conversations of the scope's dealership.
-#[macro_export]
-macro_rules! conversation_columns {
-    () => {
-        "id, lead_id, direction, channel, author_kind, author_id,
-         (select jsonb_build_object('id', u.id, 'name', nullif(concat_ws(' ', u.first_name, u.last_name), ''),
-                                    'removed', m.removed_at is not null)
-            from memberships m join users u on u.id = m.user_id
-           where m.dealership_id = (select scope.dealership_id()) and m.user_id = author_id) as author,
-         auto_reply, body, message_metadata, created_at"
-    };
-}
+/// The columns of [`Conversation`], from `conversations` of the scope's dealership.
+pub const CONVERSATION_COLUMNS: &str = "\
+    id, lead_id, direction, channel, author_kind, author_id,
+    (select jsonb_build_object('id', u.id, 'name', nullif(concat_ws(' ', u.first_name, u.last_name), ''),
+                               'removed', m.removed_at is not null)
+       from memberships m join users u on u.id = m.user_id
+      where m.dealership_id = (select scope.dealership_id()) and m.user_id = author_id) as author,
+    auto_reply, body, message_metadata, created_at";
 
 impl TryFrom<&Row> for Conversation {
     type Error = shared::db::RowError;

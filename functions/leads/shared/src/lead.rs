@@ -162,32 +162,18 @@ pub struct LastMessage {
     pub created_at: Timestamp,
 }
 
-/// The columns of [`Lead`] from `$table`, which stands for rows of `leads`, with the newest message of each:
-/// as the statement sees it, or `$last_message`, which stands for at most one row of `conversations`.
-#[macro_export]
-macro_rules! select_lead {
-    ($table:literal) => {
-        $crate::select_lead!(
-            $table,
-            "(select * from conversations c where c.dealership_id = l.dealership_id and c.lead_id = l.id \
-             order by c.created_at desc, c.id desc limit 1)"
-        )
-    };
-    ($table:literal, $last_message:literal) => {
-        concat!(
-            "select l.id, l.source, l.status, l.lost_reason, l.first_name, l.last_name, l.email, l.phone, l.phone_e164, \
-             l.company, l.message, l.vehicle_id, l.vehicle_of_interest, l.assigned_to, l.attribution, l.consent, \
-             l.first_human_response_at, l.first_ai_response_at, l.conversation_count, l.version, l.created_at, \
-             l.updated_at, m.id as last_id, m.direction as last_direction, m.channel as last_channel, \
-             m.author_kind as last_author_kind, m.body as last_body, m.created_at as last_created_at \
-             from ",
-            $table,
-            " l left join lateral ",
-            $last_message,
-            " m on true"
-        )
-    };
-}
+/// The columns of [`Lead`], from a row `l` of `leads` and its newest message `m`.
+pub const LEAD_COLUMNS: &str = "\
+    l.id, l.source, l.status, l.lost_reason, l.first_name, l.last_name, l.email, l.phone, l.phone_e164, \
+    l.company, l.message, l.vehicle_id, l.vehicle_of_interest, l.assigned_to, l.attribution, l.consent, \
+    l.first_human_response_at, l.first_ai_response_at, l.conversation_count, l.version, l.created_at, \
+    l.updated_at, m.id as last_id, m.direction as last_direction, m.channel as last_channel, \
+    m.author_kind as last_author_kind, m.body as last_body, m.created_at as last_created_at";
+
+/// Joins the newest message `m`, if there is one, to a row `l` of `leads`.
+pub const JOIN_LAST_MESSAGE: &str = "\
+    left join lateral (select * from conversations c where c.dealership_id = l.dealership_id and c.lead_id = l.id \
+    order by c.created_at desc, c.id desc limit 1) m on true";
 
 impl TryFrom<&Row> for Lead {
     type Error = shared::db::RowError;

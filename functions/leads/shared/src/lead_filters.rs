@@ -31,7 +31,7 @@ pub struct LeadFilters {
 }
 
 /// `me`, `none` or a member's id.
-#[derive(Clone, Copy, Debug, Deserr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserr)]
 #[deserr(try_from(String) = Assignee::parse -> Invalid)]
 enum Assignee {
     Me,
@@ -56,13 +56,12 @@ impl Assignee {
     }
 }
 
-/// The values of [`lead_conditions!`](crate::lead_conditions).
+/// The values of [`LEAD_CONDITIONS`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LeadConditions {
     status: Option<&'static str>,
     source: Option<&'static str>,
-    whose: &'static str,
-    member: Option<Uuid>,
+    assigned_to: Option<Assignee>,
     created_after: Option<Timestamp>,
     created_before: Option<Timestamp>,
     updated_since: Option<Timestamp>,
@@ -70,25 +69,20 @@ pub struct LeadConditions {
     phone: Option<String>,
 }
 
-/// What a lead has to be to be found, over the columns of `leads`, with the parameters $1 to $9 of
-/// [`LeadConditions::params`]. A statement without a name is planned with its parameters' values, so the filters that
-/// are not given fold away and the rest can use the index of the order or of the filter.
-#[macro_export]
-macro_rules! lead_conditions {
-    () => {
-        "deleted_at is null
-         and ($1::text is null or status = $1)
-         and ($2::text is null or source = $2)
-         and ($3::text <> 'me' or assigned_to = (select scope.user_id()))
-         and ($3::text <> 'none' or assigned_to is null)
-         and ($4::uuid is null or assigned_to = $4)
-         and ($5::timestamptz is null or created_at > $5)
-         and ($6::timestamptz is null or created_at < $6)
-         and ($7::timestamptz is null or updated_at >= $7)
-         and ($8::text is null or name_key ^@ lower($8) or last_name_key ^@ lower($8)
-              or company_key ^@ lower($8) or email_key ^@ lower($8) or phone_e164 ^@ $9)"
-    };
-}
+/// The conditions that [`LeadFilters`] set on the columns of `leads`, with the parameters $1 to $9 of
+/// [`LeadConditions::params`]. PostgreSQL plans a statement without a fixed plan for the values of its parameters: it
+/// drops the filters that are not given, and can use the index of the order or of a filter.
+pub const LEAD_CONDITIONS: &str = "deleted_at is null
+     and ($1::text is null or status = $1)
+     and ($2::text is null or source = $2)
+     and ($3::text <> 'me' or assigned_to = (select scope.user_id()))
+     and ($3::text <> 'none' or assigned_to is null)
+     and ($4::uuid is null or assigned_to = $4)
+     and ($5::timestamptz is null or created_at > $5)
+     and ($6::timestamptz is null or created_at < $6)
+     and ($7::timestamptz is null or updated_at >= $7)
+     and ($8::text is null or name_key ^@ lower($8) or last_name_key ^@ lower($8)
+          or company_key ^@ lower($8) or email_key ^@ lower($8) or phone_e164 ^@ $9)";
 
 impl LeadFilters {
     /// The parameters of a query string that are filters.
@@ -99,20 +93,13 @@ impl LeadFilters {
     /// nothing.
     #[must_use]
     pub fn conditions(self, scope: &Scope<'_>) -> LeadConditions {
-        // The policy hides the leads of others from a sales rep; saying it too lets the plan use the index.
-        let everybody = if scope.may_have(Permission::LeadsViewAll) { "" } else { "me" };
-        let (whose, member) = match self.assigned_to {
-            None => (everybody, None),
-            Some(Assignee::Me) => ("me", None),
-            Some(Assignee::None) => ("none", None),
-            Some(Assignee::Member(id)) => ("", Some(id)),
-        };
+        // The policy hides the leads of others from a sales rep; the condition lets the plan use the index.
+        let default = (!scope.may_have(Permission::LeadsViewAll)).then_some(Assignee::Me);
         let q = self.q.as_ref().map(Text::as_str);
         LeadConditions {
             status: self.status.map(Status::as_str),
             source: self.source.map(Source::as_str),
-            whose,
-            member,
+            assigned_to: self.assigned_to.or(default),
             created_after: self.created_after.map(|time| time.0),
             created_before: self.created_before.map(|time| time.0),
             updated_since: self.updated_since.map(|time| time.0),
@@ -122,35 +109,41 @@ impl LeadFilters {
     }
 }
 
-/// The leads that a list is of when nothing is asked of them.
+/// A list without filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// Everybody's.
-    Everybody,
-    /// The caller's own.
+pub enum PlainList {
+    /// The dealership's leads.
+    All,
+    /// The leads that are assigned to the caller.
     Own,
 }
 
 impl LeadConditions {
-    /// Whose leads, if no other condition is given.
+    /// The list without filters that these conditions are, if they are one.
     #[must_use]
-    pub fn only_whose(&self) -> Option<Whose> {
-        let whose = match self.whose {
-            "" => Whose::Everybody,
-            "me" => Whose::Own,
-            _ => return None,
+    pub fn plain_list(&self) -> Option<PlainList> {
+        let list = match self.assigned_to {
+            None => PlainList::All,
+            Some(Assignee::Me) => PlainList::Own,
+            Some(Assignee::None | Assignee::Member(_)) => return None,
         };
-        (*self == Self { whose: self.whose, ..Self::default() }).then_some(whose)
+        (*self == Self { assigned_to: self.assigned_to, ..Self::default() }).then_some(list)
     }
 
-    /// $1 to $9.
+    /// $1 to $9 of [`LEAD_CONDITIONS`].
     #[must_use]
     pub fn params(&self) -> [&dyn Param; 9] {
+        let (keyword, member): (&dyn Param, &dyn Param) = match &self.assigned_to {
+            None => (&"", &None::<Uuid>),
+            Some(Assignee::Me) => (&"me", &None::<Uuid>),
+            Some(Assignee::None) => (&"none", &None::<Uuid>),
+            Some(Assignee::Member(id)) => (&"", id),
+        };
         [
             &self.status,
             &self.source,
-            &self.whose,
-            &self.member,
+            keyword,
+            member,
             &self.created_after,
             &self.created_before,
             &self.updated_since,

@@ -12,6 +12,7 @@ pub const ROUTE: Route = Route {
     path: "/api/v1/merges/{id}/undo",
     login: Login::Writer,
     constraints: &[leads::CONSTRAINTS],
+    statements: &[&[("undo", SQL)]],
     ..Route::DEFAULT
 };
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use shared::Job;
 use shared::auth::Role;
-use shared::db::{DbError, Row};
+use shared::db::{DbError, NamedSql, Row};
 use tenancy::clerk::{Change, Membership, Object, Organization, User};
 use uuid::Uuid;
 
@@ -41,6 +41,9 @@ const MEMBERSHIPS: &str = "
       join dealerships d on d.id = m.dealership_id
       join users u on u.id = m.user_id
      order by m.dealership_id, m.user_id";
+
+pub(crate) const STATEMENTS: &[NamedSql] =
+    &[("absent_organizations", ORGANIZATIONS), ("absent_users", USERS), ("absent_memberships", MEMBERSHIPS)];
 
 /// The Clerk ids in the lists; of a membership the organization's and the person's, as [`crate::snapshot::clerk_ids`].
 #[derive(Default)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use shared::config::{Settings, StartupError};
 use shared::db::DbError;
 use shared::{Job, Login, Schedule};
-use tenancy::clerk::Object;
+use tenancy::clerk::{self, Object};
 use thiserror::Error;
 
 use absent::Seen;
@@ -30,6 +30,7 @@ pub const SCHEDULE: Schedule = Schedule {
     login: Login::Provisioner,
     timeout_seconds: 900,
     settings: &["CLERK_API_URL", "CLERK_INSTANCE_ID", "CLERK_SECRET_KEY"],
+    statements: &[reconciliation::STATEMENTS, absent::STATEMENTS, snapshot::STATEMENTS, clerk::STATEMENTS],
     retries: 2,
     max_age_seconds: 21_600,
 };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use shared::Job;
-use shared::db::{DbError, Param, Statement};
+use shared::db::{DbError, NamedSql, Param, Statement};
 use tenancy::clerk::{Change, Malformed, Object};
 
 use crate::absent::{Absent, Seen};
@@ -40,6 +40,14 @@ const FORGET_MESSAGES: &str = "
             select ctid from webhook_inbox where received_at < $1 order by received_at limit $2))
         returning 1)
     select count(*) from forgotten";
+
+pub(crate) const STATEMENTS: &[NamedSql] = &[
+    ("lock", LOCK),
+    ("any_known", ANY_KNOWN),
+    ("any_living", ANY_LIVING),
+    ("purge", PURGE),
+    ("forget_messages", FORGET_MESSAGES),
+];
 
 pub(crate) struct Reconciliation<'a> {
     pub(crate) job: &'a Job,

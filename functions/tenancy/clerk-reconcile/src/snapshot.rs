@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use shared::Job;
-use shared::db::{DbError, Row, Statement};
+use shared::db::{DbError, NamedSql, Row, Statement};
 use tenancy::clerk::{Change, Object, Organization, User};
 
 /// Field names and values of a row; `None` for an empty field.
@@ -28,6 +28,12 @@ const MEMBERSHIPS: &str = r#"
       join dealerships d on d.clerk_org_id = asked.organization
       join users u on u.clerk_user_id = asked.person
       join memberships m on m.dealership_id = d.id and m.user_id = u.id"#;
+
+pub(crate) const STATEMENTS: &[NamedSql] = &[
+    ("snapshot_organizations", ORGANIZATIONS),
+    ("snapshot_users", USERS),
+    ("snapshot_memberships", MEMBERSHIPS),
+];
 
 /// The Clerk ids of the rows to look at: organizations or people, or both for memberships.
 pub(crate) struct Ids {

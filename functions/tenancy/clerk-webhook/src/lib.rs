@@ -12,7 +12,7 @@ use shared::config::{Settings, StartupError};
 use shared::docs::{Header, Media};
 use shared::error::StatusCode;
 use shared::{Answer, ApiError, Caller, Ctx, Front, Login, Operation, Route};
-use tenancy::clerk::{Change, Event, Malformed, without_nul};
+use tenancy::clerk::{self, Change, Event, Malformed, without_nul};
 
 pub use signature::Secrets;
 
@@ -25,6 +25,7 @@ pub const ROUTE: Route = Route {
     caller: Caller::Public,
     front: Front::Url,
     settings: &["CLERK_INSTANCE_ID", "CLERK_WEBHOOK_SECRETS"],
+    statements: &[&[("record", RECORD)], clerk::STATEMENTS],
     flushes: 2,
     ..Route::DEFAULT
 };

@@ -1,13 +1,20 @@
 //! `GET /api/v1/dealership`: the caller's dealership and the settings of its form.
+use const_format::formatcp;
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
-use tenancy::Dealership;
+use tenancy::{DEALERSHIP_COLUMNS, Dealership};
 
 /// Where it is and whom it answers.
-pub const ROUTE: Route = Route { name: "get-dealership", path: "/api/v1/dealership", ..Route::DEFAULT };
+pub const ROUTE: Route = Route {
+    name: "get-dealership",
+    path: "/api/v1/dealership",
+    statements: &[&[("dealership", SQL)]],
+    ..Route::DEFAULT
+};
 
-const SQL: &str = concat!(
-    "with mapping as (select version, fields from form_mappings order by version desc limit 1) ",
-    tenancy::select_dealership!("dealerships")
+const SQL: &str = formatcp!(
+    "with mapping as (select version, fields from form_mappings order by version desc limit 1)
+     select {DEALERSHIP_COLUMNS}
+       from dealerships d left join mapping m on true where d.id = (select scope.dealership_id())"
 );
 
 /// The dealership.

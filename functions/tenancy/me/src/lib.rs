@@ -2,11 +2,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::auth::Role;
-use shared::{Answer, ApiError, Caller, Ctx, Operation, Permission, Route};
+use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 use uuid::Uuid;
 
 /// Where it is and whom it answers.
-pub const ROUTE: Route = Route { name: "me", path: "/api/v1/me", caller: Caller::Member, ..Route::DEFAULT };
+pub const ROUTE: Route =
+    Route { name: "me", path: "/api/v1/me", statements: &[&[("me", SQL)]], ..Route::DEFAULT };
 
 /// The caller's row alone, although the policy shows the colleagues too. The role is the one that the policies go
 /// by, whatever the token says.

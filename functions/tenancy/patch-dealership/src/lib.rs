@@ -1,6 +1,7 @@
 //! `PATCH /api/v1/dealership`: changes the settings of the dealership's form by JSON Merge Patch (RFC 7396).
 mod origin;
 
+use const_format::formatcp;
 use deserr::Deserr;
 use intake::{MappedTo, Mapping};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use shared::config::{Settings, StartupError};
 use shared::fields::{FieldError, Invalid, Patch, not_null};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route, inline_schema, merge_patch};
-use tenancy::Dealership;
+use tenancy::{DEALERSHIP_COLUMNS, Dealership};
 
 use crate::origin::Origins;
 
@@ -20,6 +21,7 @@ pub const ROUTE: Route = Route {
     login: Login::Writer,
     settings: &["TURNSTILE_SITE_KEY"],
     constraints: &[intake::CONSTRAINTS],
+    statements: &[&[("patch", SQL)]],
     ..Route::DEFAULT
 };
 
@@ -95,11 +97,11 @@ impl<const MAX: i32> Cap<MAX> {
 
 /// A mapping that says something else than the newest becomes the next version. Two at once count from the same
 /// one, and the primary key lets the first through.
-const SQL: &str = concat!(
+const SQL: &str = formatcp!(
     "with newest as (
         select version, fields from form_mappings order by version desc limit 1
     ), wanted as (
-        select case when $7 then '{}' else jsonb_strip_nulls(coalesce(n.fields, '{}') || coalesce($6, '{}')) end as fields
+        select case when $7 then '{{}}' else jsonb_strip_nulls(coalesce(n.fields, '{{}}') || coalesce($6::jsonb, '{{}}')) end as fields
           from (select) one left join newest n on true
     ), changed as (
         update dealerships
@@ -115,14 +117,14 @@ const SQL: &str = concat!(
     ), added as (
         insert into form_mappings (version, fields)
         select coalesce(n.version, 0) + 1, w.fields from changed, wanted w left join newest n on true
-         where w.fields <> coalesce(n.fields, '{}')
+         where w.fields <> coalesce(n.fields, '{{}}')
         returning version, fields
     ), mapping as (
         select version, fields from added
          union all
         select version, fields from newest where not exists (select from added)
-    ) ",
-    tenancy::select_dealership!("changed")
+    )
+    select {DEALERSHIP_COLUMNS} from changed d left join mapping m on true where d.id = (select scope.dealership_id())"
 );
 
 /// 200 with the dealership as it is now; 409 when another administrator changed the mapping in the same instant.

@@ -18,21 +18,11 @@ pub struct Dealership {
     pub form: FormSettings,
 }
 
-/// The columns of [`Dealership`] from `$table`, which stands for rows of `dealerships`; the statement has the
-/// newest mapping, if there is one, as `mapping`.
-#[macro_export]
-macro_rules! select_dealership {
-    ($table:literal) => {
-        concat!(
-            "select d.id, d.name, d.slug, d.country, d.subscription_tier, d.subscription_status, d.form_origins, \
-             d.form_redirect_origins, d.form_captcha_required, d.form_hourly_cap, d.form_address_cap, \
-             coalesce(m.version, 0) as mapping_version, coalesce(m.fields, '{}') as mapping_fields \
-             from ",
-            $table,
-            " d left join mapping m on true where d.id = (select scope.dealership_id())"
-        )
-    };
-}
+/// The columns of [`Dealership`], from a row `d` of `dealerships` and the newest row `m` of `form_mappings`, if any.
+pub const DEALERSHIP_COLUMNS: &str = "\
+    d.id, d.name, d.slug, d.country, d.subscription_tier, d.subscription_status, d.form_origins, \
+    d.form_redirect_origins, d.form_captcha_required, d.form_hourly_cap, d.form_address_cap, \
+    coalesce(m.version, 0) as mapping_version, coalesce(m.fields, '{}') as mapping_fields";
 
 impl TryFrom<&Row> for Dealership {
     type Error = shared::db::RowError;

@@ -2,4 +2,4 @@
 pub mod clerk;
 mod dealership;
 
-pub use dealership::Dealership;
+pub use dealership::{DEALERSHIP_COLUMNS, Dealership};

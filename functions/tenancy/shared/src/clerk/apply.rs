@@ -5,10 +5,10 @@
 //! Three rules make the order of arrival irrelevant: a tombstone always wins; of two assertions about the same thing
 //! the one with the newer timestamp wins; and a removal touches the membership that it names and no other.
 use super::event::{Change, Membership, Organization, User};
-use shared::db::{Param, Statement};
+use shared::db::{NamedSql, Param, Statement};
 
 const TOMBSTONE: &str = "
-    insert into clerk_tombstones (clerk_id, deleted_at) values ($1, to_timestamp($2 / 1000.0))
+    insert into clerk_tombstones (clerk_id, deleted_at) values ($1, to_timestamp($2::bigint / 1000.0))
     on conflict do nothing";
 
 /// From what is about itself ($4 is as of when, $5 is 0), or from a membership's copy ($4 is 0), which never replaces
@@ -47,13 +47,13 @@ const PUT_USER: &str = "
 
 /// The row stays, without a name: what the person wrote still has an author.
 const DELETE_USER: &str = "
-    insert into users as u (clerk_user_id, clerk_version, deleted_at) values ($1, $2, to_timestamp($2 / 1000.0))
+    insert into users as u (clerk_user_id, clerk_version, deleted_at) values ($1, $2, to_timestamp($2::bigint / 1000.0))
     on conflict on constraint users_clerk_user_id_key do update
        set email = null, first_name = null, last_name = null, clerk_version = excluded.clerk_version,
            deleted_at = coalesce(u.deleted_at, excluded.deleted_at), updated_at = now()";
 
 const LEAVE_EVERYWHERE: &str = "
-    update memberships set removed_at = greatest(removed_at, to_timestamp($2 / 1000.0))
+    update memberships set removed_at = greatest(removed_at, to_timestamp($2::bigint / 1000.0))
      where user_id = (select id from users where clerk_user_id = $1)";
 
 /// What earlier and late messages tell of a deleted person.
@@ -68,7 +68,7 @@ const FORGET: &str = "
 const PUT_MEMBERSHIP: &str = "
     insert into memberships as m (dealership_id, user_id, clerk_membership_id, clerk_version, removed_at,
                                   role, role_is_presumed, role_at)
-    select d.id, u.id, $3, $5, u.deleted_at, coalesce($4, 'sales_rep'), $4 is null, to_timestamp($5 / 1000.0)
+    select d.id, u.id, $3, $5, u.deleted_at, coalesce($4, 'sales_rep'), $4 is null, to_timestamp($5::bigint / 1000.0)
       from dealerships d, users u
      where d.clerk_org_id = $1 and u.clerk_user_id = $2
        and not exists (select from clerk_tombstones where clerk_id = $3)
@@ -86,8 +86,8 @@ const PUT_MEMBERSHIP: &str = "
 const LEAVE_BEFORE_JOINING: &str = "
     insert into memberships (dealership_id, user_id, clerk_membership_id, clerk_version, removed_at,
                              role, role_is_presumed, role_at)
-    select d.id, u.id, $3, $5, to_timestamp($5 / 1000.0), coalesce($4, 'sales_rep'), $4 is null,
-           to_timestamp($5 / 1000.0)
+    select d.id, u.id, $3, $5, to_timestamp($5::bigint / 1000.0), coalesce($4, 'sales_rep'), $4 is null,
+           to_timestamp($5::bigint / 1000.0)
       from dealerships d, users u where d.clerk_org_id = $1 and u.clerk_user_id = $2
     on conflict do nothing";
 
@@ -97,23 +97,23 @@ const LEAVE: &str = "
        set removed_at = to_timestamp(greatest($5, m.left_version) / 1000.0), clerk_membership_id = $3,
            clerk_version = case when m.clerk_membership_id is null then greatest($5, m.clerk_version)
                                 else m.clerk_version end,
-           role = case when m.role_at > to_timestamp($5 / 1000.0) then m.role else coalesce($4, 'sales_rep') end,
-           role_is_presumed = case when m.role_at > to_timestamp($5 / 1000.0) then m.role_is_presumed
+           role = case when m.role_at > to_timestamp($5::bigint / 1000.0) then m.role else coalesce($4, 'sales_rep') end,
+           role_is_presumed = case when m.role_at > to_timestamp($5::bigint / 1000.0) then m.role_is_presumed
                                    else $4 is null end,
-           role_at = greatest(m.role_at, to_timestamp($5 / 1000.0))
+           role_at = greatest(m.role_at, to_timestamp($5::bigint / 1000.0))
       from dealerships d, users u
      where d.clerk_org_id = $1 and u.clerk_user_id = $2 and m.dealership_id = d.id and m.user_id = u.id
        and m.removed_at is null
        and (m.clerk_membership_id = $3
             or m.clerk_membership_id is null
-               and coalesce(m.confirmed_at <= to_timestamp($5 / 1000.0), true))";
+               and coalesce(m.confirmed_at <= to_timestamp($5::bigint / 1000.0), true))";
 
 /// Another membership than the row's ended: a living row is left alone, and nothing older revives a removed one.
 const LEFT_ANOTHER: &str = "
     update memberships m
        set left_version = greatest(m.left_version, $4),
            removed_at = case when m.removed_at is not null
-                             then greatest(m.removed_at, to_timestamp($4 / 1000.0)) end
+                             then greatest(m.removed_at, to_timestamp($4::bigint / 1000.0)) end
       from dealerships d, users u
      where d.clerk_org_id = $1 and u.clerk_user_id = $2 and m.dealership_id = d.id and m.user_id = u.id
        and m.clerk_membership_id is distinct from $3";
@@ -137,6 +137,23 @@ const PRESUME_ROLES: &str = "
                and m.joined_version is not null) presumed
      where (m.dealership_id, m.user_id) = (presumed.dealership_id, presumed.user_id)
        and m.role_is_presumed and m.role <> presumed.role";
+
+/// The statements of every [`Change`].
+pub const STATEMENTS: &[NamedSql] = &[
+    ("tombstone", TOMBSTONE),
+    ("put_dealership", PUT_DEALERSHIP),
+    ("delete_dealership", DELETE_DEALERSHIP),
+    ("put_user", PUT_USER),
+    ("delete_user", DELETE_USER),
+    ("leave_everywhere", LEAVE_EVERYWHERE),
+    ("forget", FORGET),
+    ("put_membership", PUT_MEMBERSHIP),
+    ("leave_before_joining", LEAVE_BEFORE_JOINING),
+    ("leave", LEAVE),
+    ("left_another", LEFT_ANOTHER),
+    ("joined", JOINED),
+    ("presume_roles", PRESUME_ROLES),
+];
 
 impl Change {
     /// What makes the database follow.

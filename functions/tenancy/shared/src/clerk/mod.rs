@@ -3,4 +3,5 @@
 mod apply;
 mod event;
 
+pub use apply::STATEMENTS;
 pub use event::{Change, Event, Malformed, Membership, Object, Organization, User, without_nul};
