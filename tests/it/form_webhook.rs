@@ -203,7 +203,7 @@ async fn the_browser_goes_on_to_an_allowed_origin_and_to_no_other() {
     let owner = world.owner().await;
     owner
         .batch_execute(
-            "update dealerships set form_redirect_origins = '{https://a.example,http://localhost:3000}'",
+            "update dealerships set form_redirect_origins = '{https://a.example,http://localhost:3000,https://xn--bl-yia.example}'",
         )
         .await
         .unwrap();
@@ -212,7 +212,12 @@ async fn the_browser_goes_on_to_an_allowed_origin_and_to_no_other() {
         world.send(fields(body).header("accept", accept))
     };
     let html = "text/html,application/xhtml+xml";
-    for next in ["https://a.example", "https://a.example/takk?x=1#y", "http://localhost:3000/"] {
+    for next in [
+        "https://a.example",
+        "https://a.example/takk?x=1#y",
+        "http://localhost:3000/",
+        "https://xn--bl-yia.example/takk",
+    ] {
         let reply = send(next, html).await.expect(303);
         assert_eq!(reply.headers["location"], next);
         receipt(send(next, "application/json").await);
@@ -228,6 +233,14 @@ async fn the_browser_goes_on_to_an_allowed_origin_and_to_no_other() {
         "javascript:alert(1)",
         "https://a.example/\r\nset-cookie: a=b",
         "HTTPS://A.EXAMPLE/",
+        "https://A.example/",
+        "https://a.example:443/",
+        "https://kari@a.example/",
+        "https:a.example/",
+        "https:\\\\a.example/",
+        "https://a.example\t/",
+        "https://a\u{2024}example/",
+        "https://blå.example/",
     ] {
         let reply = send(next, html).await;
         assert!(reply.headers.get("location").is_none(), "{next}");
@@ -253,11 +266,17 @@ async fn a_script_reads_the_answer_on_the_dealerships_own_origins_alone() {
         "null",
         "http://a.example",
         "https://a.example:444",
+        "https://a.example:443",
+        "https://kari@a.example",
+        "https://a.example/",
+        "https://a.example\\",
+        "https://A.example",
+        "https://a.example\t",
     ] {
         assert_eq!(allowed(world.send(from(other)).await), None, "{other}");
     }
     // An origin proves nothing, so nothing is refused for it.
-    assert_eq!(leads(&world).await.len(), 6);
+    assert_eq!(leads(&world).await.len(), 12);
 }
 
 #[tokio::test]

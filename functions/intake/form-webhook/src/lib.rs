@@ -2,15 +2,17 @@
 //! judged before anything is made of it; whatever the verdict, the sender gets the same answer. Anybody can call it,
 //! and its database user sees no row.
 mod captcha;
+mod submission;
 
 use std::sync::Arc;
 
-use intake::{Enquiry, FILE_SUBMISSION_SQL, Form, Honeypot, Mapping, RenderToken, TokenKeys};
+use intake::{Enquiry, FILE_SUBMISSION_SQL, Form, Mapping, TokenKeys};
 use quick_cache::sync::Cache;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::config::{Settings, StartupError};
+use shared::db::Row;
 use shared::docs::{Header, Media};
 use shared::error::StatusCode;
 use shared::fields;
@@ -18,6 +20,7 @@ use shared::{Answer, ApiError, Caller, Ctx, Front, Login, Operation, Route, head
 use uuid::Uuid;
 
 pub use captcha::Captcha;
+use submission::{RECEIVE, Submission};
 
 /// Where it is and whom it answers.
 pub const ROUTE: Route = Route {
@@ -35,10 +38,6 @@ pub const ROUTE: Route = Route {
 
 /// For how long an address that floods is turned away, in seconds: what `scope.receive_submission` counts over.
 const FLOOD_SECONDS: u32 = 600;
-/// The headers that are stored: none that identifies a person, and none that is a secret.
-const KEPT_HEADERS: [&str; 6] =
-    ["accept", "accept-language", "content-type", "origin", "referer", "user-agent"];
-
 /// Dealerships whose mapping a sandbox remembers.
 const REMEMBERED: usize = 1000;
 
@@ -77,14 +76,6 @@ impl Config {
 const ALLOW_ORIGIN: Header =
     Header { name: "access-control-allow-origin", about: "To a script of the dealership's own origins." };
 
-const RECEIVE: &str = "
-    select outcome, receipt_id, origin_is_allowed, next_is_allowed, coalesce(mapping_version, 0) as mapping_version,
-           coalesce(mapping, '{}') as mapping
-      from scope.receive_submission(
-           sent_type => $1, sent_headers => $2, sent_body => $3, hash => $4, sender => $5, repeat_key => $6,
-           spam_signs => $7, oddities => $8, captcha => $9, captcha_host => $10, origin => $11, next_origin => $12,
-           submission => $13)";
-
 #[derive(JsonSchema, Serialize)]
 struct Receipt {
     receipt_id: Uuid,
@@ -95,75 +86,68 @@ struct Receipt {
 pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
     let dealership = ctx.path_id("dealership_id")?;
     let repeat = ctx.idempotency()?;
-    let content_type = ctx.header("content-type").unwrap_or_default();
-    let body = ctx.body()?.to_vec();
-    let form = Form::read(content_type, &body).await?;
+    let form = Form::read(content_type(ctx), ctx.body()?).await?;
 
-    let signs = Signs::of(&form, dealership, config, ctx);
-    let captcha = captcha::verify(config.captcha.as_ref(), form.captcha()).await;
-    let next = form.next().filter(|next| is_plain_http(next));
-    let id = Uuid::now_v7();
+    let submission = Submission::read(ctx, config, dealership, &form, repeat.key).await?;
     let known = config.mappings.get(&dealership).unwrap_or_default();
     let enquiry = read(&form, &known.mapping)?;
     let intake = ctx.intake(dealership).with_fixed_plan();
-    // Filed in the same flush, if it is the first of its kind and the mapping is still the one that we know.
-    let [received, mut filed] = intake
+    // This files the submission in the same flush, unless it is a repetition or another mapping is in force.
+    let [received, filed] = intake
         .pipeline(&[
-            (
-                RECEIVE,
-                vec![
-                    &content_type,
-                    &kept_headers(ctx),
-                    &body,
-                    &form.content_hash(),
-                    &ctx.source_address().and_then(|address| config.keys.pseudonym(&address)),
-                    &repeat.key,
-                    &signs.spam,
-                    &signs.oddities,
-                    &captcha.as_str(),
-                    &captcha.host(),
-                    &ctx.header("origin"),
-                    &next.map(origin),
-                    &id,
-                ],
-            ),
-            (FILE_SUBMISSION_SQL, vec![&id, &enquiry, &known.version]),
+            submission.statement(),
+            (FILE_SUBMISSION_SQL, vec![&submission.id, &enquiry, &known.version]),
         ])
         .await?;
     let received = received?;
-    let received = received.first().ok_or_else(ApiError::not_found)?;
-    match received.try_get("outcome")? {
-        "flood" => return Err(ApiError::too_many_requests(FLOOD_SECONDS)),
-        "key_reused" => return Err(ApiError::idempotency_key_reused()),
-        _ => {}
-    }
+    let received = stored(received.first())?;
 
-    // From here on it is stored, and acknowledged whatever happens: parse-submissions files what is left.
+    // The submission is stored now, and acknowledged whatever happens: parse-submissions files what is left.
     let receipt_id: Uuid = received.try_get("receipt_id")?;
     let version: i32 = received.try_get("mapping_version")?;
-    if (receipt_id, version) != (id, known.version) {
+    let filed = if (receipt_id, version) == (submission.id, known.version) {
+        filed
+    } else {
         let mapping: Mapping = fields::read(received.try_get("mapping")?).unwrap_or_default();
         let enquiry = read(&form, &mapping)?;
         config.mappings.insert(dealership, Versioned { version, mapping: Arc::new(mapping) });
-        filed = intake.query(FILE_SUBMISSION_SQL, &[&receipt_id, &enquiry, &version]).await;
-    }
-
-    let wants_json = ctx.header("accept").is_some_and(|accept| accept.contains("application/json"));
-    let mut answer = match next {
-        Some(next) if !wants_json && received.try_get("next_is_allowed")? => {
-            Answer::see_other(next.to_owned())
-        }
-        _ => Answer::json(StatusCode::ACCEPTED, &Receipt { receipt_id, status: "received" })?,
-    }
-    .header(header::VARY, "accept, origin".to_owned());
-    if let Some(origin) = ctx.header("origin")
-        && received.try_get("origin_is_allowed")?
-    {
-        answer = answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.to_owned());
-    }
+        intake.query(FILE_SUBMISSION_SQL, &[&receipt_id, &enquiry, &version]).await
+    };
+    let answer = answer(ctx, &form, received)?;
     Ok(match filed {
         Ok(_) => answer,
         Err(error) => answer.despite(error.into()),
+    })
+}
+
+/// The answer of `scope.receive_submission`, if the submission is stored or repeats one that is.
+fn stored(received: Option<&Row>) -> Result<&Row, ApiError> {
+    let received = received.ok_or_else(ApiError::not_found)?;
+    match received.try_get("outcome")? {
+        "flood" => Err(ApiError::too_many_requests(FLOOD_SECONDS)),
+        "key_reused" => Err(ApiError::idempotency_key_reused()),
+        _ => Ok(received),
+    }
+}
+
+/// The answer to the sender of a stored submission.
+fn answer(ctx: &Ctx<'_>, form: &Form, received: &Row) -> Result<Answer, ApiError> {
+    let wants_json = ctx.header("accept").is_some_and(|accept| accept.contains("application/json"));
+    let answer = match form.redirect_target() {
+        Some(target) if !wants_json && received.try_get("next_is_allowed")? => {
+            Answer::see_other(target.to_owned())
+        }
+        _ => {
+            let receipt = Receipt { receipt_id: received.try_get("receipt_id")?, status: "received" };
+            Answer::json(StatusCode::ACCEPTED, &receipt)?
+        }
+    };
+    let answer = answer.header(header::VARY, "accept, origin".to_owned());
+    Ok(match ctx.header("origin") {
+        Some(origin) if received.try_get("origin_is_allowed")? => {
+            answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.to_owned())
+        }
+        _ => answer,
     })
 }
 
@@ -186,52 +170,10 @@ pub fn operation() -> Operation {
         .may_have_headers(&[ALLOW_ORIGIN])
 }
 
-/// What speaks against a form before the database is asked.
-#[derive(Default)]
-struct Signs {
-    spam: Vec<String>,
-    oddities: Vec<String>,
-}
-
-impl Signs {
-    fn of(form: &Form, dealership: Uuid, config: &Config, ctx: &Ctx<'_>) -> Self {
-        let mut signs = Self::default();
-        let token = form.rendered().map(|token| config.keys.verify(dealership, token, ctx.now()));
-        match token {
-            None | Some(RenderToken::Good) => {}
-            Some(RenderToken::TooFast) => signs.spam.push("too_fast".to_owned()),
-            Some(RenderToken::Forged) => signs.spam.push("token_forged".to_owned()),
-            Some(RenderToken::Stale) => signs.oddities.push("token_stale".to_owned()),
-        }
-        match form.honeypot() {
-            Honeypot::Filled => signs.spam.push("honeypot".to_owned()),
-            // Our snippet has both, so whoever sends one alone has picked the fields.
-            Honeypot::Absent if token.is_some() => signs.spam.push("honeypot_missing".to_owned()),
-            Honeypot::Absent | Honeypot::Empty => {}
-        }
-        signs
-    }
-}
-
 fn read(form: &Form, mapping: &Mapping) -> Result<Value, ApiError> {
     serde_json::to_value(Enquiry::read(form, mapping)).map_err(ApiError::internal)
 }
 
-fn kept_headers(ctx: &Ctx<'_>) -> Value {
-    let kept = KEPT_HEADERS.into_iter().filter_map(|name| Some((name.to_owned(), ctx.header(name)?.into())));
-    Value::Object(kept.collect::<Map<_, _>>())
-}
-
-/// Whether it can be put into a `Location` as it is.
-fn is_plain_http(url: &str) -> bool {
-    let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    is_plain && (url.starts_with("https://") || url.starts_with("http://"))
-}
-
-/// `https://a.example:8443` of `https://a.example:8443/thanks?x`; what a browser would take for the host and more is
-/// no origin that anybody allows.
-fn origin(url: &str) -> String {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    let end = url[after_scheme..].find(['/', '?', '#']).map_or(url.len(), |at| after_scheme + at);
-    url[..end].to_owned()
+fn content_type<'c>(ctx: &'c Ctx<'_>) -> &'c str {
+    ctx.header("content-type").unwrap_or_default()
 }

@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 5;
 /// Fields that people do not see and bots fill in; ours is the first, the others are those of other form services.
 const HONEYPOTS: [&str; 4] = ["_gotcha", "_honey", "bot-field", "botcheck"];
 /// Where the browser goes next.
-const NEXT: &str = "_next";
+const REDIRECT_TARGET: &str = "_next";
 /// When the form was shown; see [`super::RenderToken`].
 const RENDERED: &str = "_t";
 /// Cloudflare Turnstile's token.
@@ -69,10 +69,10 @@ impl Form {
                 return Err(ApiError::new(status, "unsupported_media_type", detail));
             }
         };
-        Self::sort(sent)
+        Self::classify(sent)
     }
 
-    fn sort(sent: Vec<(String, String)>) -> Result<Self, ApiError> {
+    fn classify(sent: Vec<(String, String)>) -> Result<Self, ApiError> {
         let is_long = |name: &str| name.chars().count() > MAX_NAME_CHARS;
         if sent.len() > MAX_FIELDS || sent.iter().any(|(name, _)| is_long(name)) {
             return Err(unreadable("The form has too many fields, or a name that is too long."));
@@ -82,18 +82,20 @@ impl Form {
         }
         let mut form = Self::default();
         for (name, value) in sent {
-            form.put(name, value.trim());
+            form.insert(name, value.trim());
         }
         Ok(form)
     }
 
-    fn put(&mut self, name: String, value: &str) {
+    fn insert(&mut self, name: String, value: &str) {
         if HONEYPOTS.contains(&name.as_str()) {
             let filled = !value.is_empty() || self.honeypot == Honeypot::Filled;
             self.honeypot = if filled { Honeypot::Filled } else { Honeypot::Empty };
         } else if value.is_empty() || OTHER_CAPTCHAS.contains(&name.as_str()) {
             // An empty field says nothing.
-        } else if let Some(control) = [NEXT, RENDERED, TURNSTILE].into_iter().find(|known| *known == name) {
+        } else if let Some(control) =
+            [REDIRECT_TARGET, RENDERED, TURNSTILE].into_iter().find(|known| *known == name)
+        {
             self.control.entry(control).or_insert_with(|| value.to_owned());
         } else if name.starts_with('_') {
             // Every such name is control, also one that we do not know.
@@ -109,7 +111,7 @@ impl Form {
     pub(super) fn of(json: Value) -> Self {
         let mut sent = Vec::new();
         flatten(&json, String::new(), MAX_DEPTH, &mut sent).unwrap();
-        Self::sort(sent).unwrap()
+        Self::classify(sent).unwrap()
     }
 
     /// Names and values, in the order of the form.
@@ -125,8 +127,8 @@ impl Form {
 
     /// Where the form wants the browser to go next, as it says.
     #[must_use]
-    pub fn next(&self) -> Option<&str> {
-        self.control.get(NEXT).map(String::as_str)
+    pub fn redirect_target(&self) -> Option<&str> {
+        self.control.get(REDIRECT_TARGET).map(String::as_str)
     }
 
     /// The token that says when the form was shown.
@@ -283,7 +285,7 @@ mod tests {
         assert_eq!(fields(&form), [("email", "a@b.example")]);
         assert_eq!(form.honeypot(), Honeypot::Empty);
         assert_eq!(
-            (form.next(), form.rendered(), form.captcha()),
+            (form.redirect_target(), form.rendered(), form.captcha()),
             (Some("https://a.example/takk"), Some("1.x"), Some("token"))
         );
         for name in HONEYPOTS {

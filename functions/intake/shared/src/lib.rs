@@ -3,6 +3,7 @@
 mod constraints;
 mod enquiry;
 mod form;
+mod origin;
 mod settings;
 mod submission;
 mod token;
@@ -10,6 +11,7 @@ mod token;
 pub use constraints::CONSTRAINTS;
 pub use enquiry::{Enquiry, MappedTo, Mapping};
 pub use form::{Form, Honeypot};
+pub use origin::origin_of;
 pub use settings::{FormSettings, MappingVersion};
 pub use submission::{SUBMISSION_COLUMNS, Submission, Verdict};
 pub use token::{RenderToken, TokenKeys};
