@@ -45,7 +45,7 @@ impl Config {
 
 /// All that anybody may know of the form.
 #[derive(Serialize)]
-struct Given<'a> {
+struct ScriptArgument<'a> {
     token: String,
     /// Null where the dealership asks for none.
     captcha: Option<&'a str>,
@@ -59,8 +59,8 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
 
     let token = config.keys.sign(dealership, ctx.now());
     let captcha = config.captcha.as_deref().filter(|_| wants_captcha);
-    let given = serde_json::to_string(&Given { token, captcha }).map_err(ApiError::internal)?;
-    Ok(Answer::text("text/javascript; charset=utf-8", format!("({SCRIPT})({given});\n")))
+    let argument = serde_json::to_string(&ScriptArgument { token, captcha }).map_err(ApiError::internal)?;
+    Ok(Answer::text("text/javascript; charset=utf-8", format!("({SCRIPT})({argument});\n")))
 }
 
 /// What it reads and answers, for the API's document.

@@ -8,19 +8,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::form::{Form, path};
-use leads::{Attribution, Consent, Email, LeadField, Phone, lead_field, split_full_name};
+use leads::{
+    Attribution, Consent, Email, LeadField, MAX_ATTRIBUTION_CHARS, MAX_COMPANY_CHARS, MAX_MESSAGE_CHARS,
+    MAX_NAME_CHARS, MAX_TEXT_VERSION_CHARS, MAX_VEHICLE_CHARS, Phone, lead_field, split_full_name,
+};
 use shared::fields::{FieldErrors, Invalid};
 use shared::schema::{Schema, SchemaGenerator, json_schema};
 
-/// Characters, as the columns of `leads` have them.
-const MAX_NAME_CHARS: usize = 100;
-const MAX_COMPANY_CHARS: usize = 200;
-const MAX_VEHICLE_CHARS: usize = 200;
-const MAX_MESSAGE_CHARS: usize = 10_000;
-/// Characters of an attribution value.
-const MAX_ATTRIBUTION_CHARS: usize = 256;
-/// Characters of the version of a consent's text.
-const MAX_TEXT_VERSION_CHARS: usize = 64;
 /// Fields of a mapping.
 const MAX_MAPPED: usize = 100;
 /// Characters of a field's name in a mapping.

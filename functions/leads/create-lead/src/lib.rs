@@ -1,11 +1,14 @@
 //! `POST /api/v1/leads`: a new lead.
 use const_format::formatcp;
 use deserr::Deserr;
-use leads::{Attribution, Consent, Email, JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead, Phone, Source};
+use leads::{
+    Attribution, Company, Consent, Email, FirstName, JOIN_LAST_MESSAGE, LEAD_COLUMNS, LastName, Lead,
+    Message, Phone, Source, VehicleOfInterest,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::fields::{FieldErrors, Id, Text};
+use shared::fields::{FieldErrors, Id};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
@@ -27,9 +30,9 @@ pub const ROUTE: Route = Route {
 struct NewLead {
     source: Source,
     #[deserr(default)]
-    first_name: Option<Text<100>>,
+    first_name: Option<FirstName>,
     #[deserr(default)]
-    last_name: Option<Text<100>>,
+    last_name: Option<LastName>,
     #[deserr(default)]
     email: Option<Email>,
     #[deserr(default)]
@@ -37,13 +40,13 @@ struct NewLead {
     #[schemars(!flatten)]
     phone: Option<Phone>,
     #[deserr(default)]
-    company: Option<Text<200>>,
+    company: Option<Company>,
     #[deserr(default)]
-    message: Option<Text<10_000>>,
+    message: Option<Message>,
     #[deserr(default)]
     vehicle_id: Option<Id>,
     #[deserr(default)]
-    vehicle_of_interest: Option<Text<200>>,
+    vehicle_of_interest: Option<VehicleOfInterest>,
     #[deserr(default)]
     assigned_to: Option<Id>,
     #[deserr(default)]

@@ -20,7 +20,7 @@ use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
 use csv_file::{Column, CsvFile};
-use row::{Given, RowError, Shown};
+use row::{RowError, SampleRow, ValidRow};
 
 /// Where it is and whom it answers.
 pub const ROUTE: Route = Route {
@@ -102,7 +102,7 @@ struct Report<'a> {
     errors_total: usize,
     results: Vec<RowResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sample: Option<Vec<Shown<'a>>>,
+    sample: Option<Vec<SampleRow<'a>>>,
     digest: String,
 }
 
@@ -144,9 +144,9 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let repeat = ctx.idempotency_of(bytes)?;
 
     let file = CsvFile::read(bytes)?;
-    let (given, errors) = row::read_all(&file);
-    let rows = serde_json::to_value(&given).map_err(ApiError::internal)?;
-    let (emails, phones) = row::keys(&given);
+    let (valid, errors) = row::read_all(&file);
+    let rows = serde_json::to_value(&valid).map_err(ApiError::internal)?;
+    let (emails, phones) = row::keys(&valid);
     let (status, found) = if query.commit.is_none() {
         (RowStatus::New, scope.query(PREVIEW, &[&rows, &emails, &phones]).await?)
     } else {
@@ -157,11 +157,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         (if first.try_get("is_repeated")? { RowStatus::Removed } else { RowStatus::Created }, found)
     };
 
-    let results = results(&given, &errors, status, &found)?;
+    let results = results(&valid, &errors, status, &found)?;
     let count = |status| results.iter().filter(|result| result.status == status).count();
     let is_preview = status == RowStatus::New;
-    let is_new = |given: &&Given| {
-        let found = results.binary_search_by_key(&given.row_number, |result| result.row).ok();
+    let is_new = |row: &&ValidRow| {
+        let found = results.binary_search_by_key(&row.row_number, |result| result.row).ok();
         found.and_then(|found| results.get(found)).is_some_and(|result| result.status == RowStatus::New)
     };
     Answer::ok(&Report {
@@ -175,7 +175,8 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
         columns: &file.columns,
         errors: errors.get(..MAX_ERRORS).unwrap_or(&errors),
         errors_total: errors.len(),
-        sample: is_preview.then(|| given.iter().filter(is_new).take(SAMPLE_ROWS).map(Given::shown).collect()),
+        sample: is_preview
+            .then(|| valid.iter().filter(is_new).take(SAMPLE_ROWS).map(ValidRow::sample).collect()),
         results,
         digest,
     })
@@ -203,7 +204,7 @@ fn digest(bytes: &[u8]) -> String {
 
 /// One for each row, in their order; a row that is neither a duplicate nor invalid has this `status`.
 fn results(
-    given: &[Given],
+    valid: &[ValidRow],
     errors: &[RowError],
     status: RowStatus,
     duplicates: &[Row],
@@ -221,10 +222,10 @@ fn results(
         let of_row = of_row.filter(|first| lead_id.is_none() && *first < number);
         known.insert(number, RowResult { row: number, status: RowStatus::Duplicate, lead_id, of_row });
     }
-    let made = |given: &Given| (status == RowStatus::Created).then_some(given.id);
-    let valid = given.iter().map(|given| {
-        let row = given.row_number;
-        known.get(&row).copied().unwrap_or(RowResult { row, status, lead_id: made(given), of_row: None })
+    let made = |row: &ValidRow| (status == RowStatus::Created).then_some(row.id);
+    let valid = valid.iter().map(|valid| {
+        let row = valid.row_number;
+        known.get(&row).copied().unwrap_or(RowResult { row, status, lead_id: made(valid), of_row: None })
     });
     let mut invalid: Vec<u32> = errors.iter().map(|error| error.row).collect();
     invalid.dedup();

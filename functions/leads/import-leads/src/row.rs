@@ -2,12 +2,15 @@
 use std::collections::BTreeSet;
 
 use deserr::Deserr;
-use leads::{Email, LeadField, Phone, Source, split_full_name};
+use leads::{
+    Company, Email, FirstName, LastName, LeadField, Message, Phone, Source, VehicleOfInterest,
+    split_full_name,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::error::FieldError;
-use shared::fields::{self, FieldErrors, Text};
+use shared::fields::{self, FieldErrors};
 use uuid::Uuid;
 
 use crate::csv_file::{CsvFile, Record};
@@ -30,50 +33,49 @@ const SOURCES: [(&str, Source); 12] = [
 
 /// A row that can be imported, in the names of the columns it fills.
 #[derive(Debug, Serialize)]
-pub(crate) struct Given {
+pub(crate) struct ValidRow {
     pub(crate) row_number: u32,
     /// The lead's, if the row makes one.
     pub(crate) id: Uuid,
     #[serde(flatten)]
-    lead: NewLead,
+    lead: ImportedLead,
 }
 
 /// A row as a preview shows it.
 #[derive(JsonSchema, Serialize)]
-#[schemars(rename = "SampleRow")]
-pub(crate) struct Shown<'a> {
+pub(crate) struct SampleRow<'a> {
     row: u32,
     #[serde(flatten)]
-    lead: &'a NewLead,
+    lead: &'a ImportedLead,
 }
 
-impl Given {
-    pub(crate) fn shown(&self) -> Shown<'_> {
-        Shown { row: self.row_number, lead: &self.lead }
+impl ValidRow {
+    pub(crate) fn sample(&self) -> SampleRow<'_> {
+        SampleRow { row: self.row_number, lead: &self.lead }
     }
 }
 
 /// What a row may say of a lead; the limits are those of `create-lead`.
 #[derive(Debug, Deserr, JsonSchema, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
-struct NewLead {
+struct ImportedLead {
     #[deserr(default = Source::Manual)]
     source: Source,
     #[deserr(default)]
-    first_name: Option<Text<100>>,
+    first_name: Option<FirstName>,
     #[deserr(default)]
-    last_name: Option<Text<100>>,
+    last_name: Option<LastName>,
     #[deserr(default)]
     email: Option<Email>,
     #[deserr(default)]
     #[serde(flatten)]
     phone: Option<Phone>,
     #[deserr(default)]
-    company: Option<Text<200>>,
+    company: Option<Company>,
     #[deserr(default)]
-    message: Option<Text<10_000>>,
+    message: Option<Message>,
     #[deserr(default)]
-    vehicle_of_interest: Option<Text<200>>,
+    vehicle_of_interest: Option<VehicleOfInterest>,
 }
 
 /// One thing that is wrong with a row.
@@ -85,23 +87,23 @@ pub(crate) struct RowError {
 }
 
 /// The rows that can be imported, and what is wrong with the others, both in their order.
-pub(crate) fn read_all(file: &CsvFile) -> (Vec<Given>, Vec<RowError>) {
-    let (mut given, mut errors) = (Vec::new(), Vec::new());
+pub(crate) fn read_all(file: &CsvFile) -> (Vec<ValidRow>, Vec<RowError>) {
+    let (mut valid, mut errors) = (Vec::new(), Vec::new());
     for record in &file.records {
         match read(record) {
-            Ok(lead) => given.push(Given { row_number: record.row, id: Uuid::now_v7(), lead }),
+            Ok(lead) => valid.push(ValidRow { row_number: record.row, id: Uuid::now_v7(), lead }),
             Err(wrong) => errors.extend(wrong.into_iter().map(|error| RowError { row: record.row, error })),
         }
     }
-    (given, errors)
+    (valid, errors)
 }
 
 /// Every key that a lead which some row repeats may have. Whether it does is for the database to say: its lower case is
 /// that of its locale, of which both of these are some.
-pub(crate) fn keys(given: &[Given]) -> (Vec<String>, Vec<String>) {
-    let emails = given.iter().filter_map(|given| given.lead.email.as_ref()).map(Email::as_str);
+pub(crate) fn keys(rows: &[ValidRow]) -> (Vec<String>, Vec<String>) {
+    let emails = rows.iter().filter_map(|row| row.lead.email.as_ref()).map(Email::as_str);
     let emails = emails.flat_map(|email| [email.to_lowercase(), email.to_ascii_lowercase()]);
-    let phones = given.iter().filter_map(|given| given.lead.phone.as_ref()?.e164.clone());
+    let phones = rows.iter().filter_map(|row| row.lead.phone.as_ref()?.e164.clone());
     (unique(emails), unique(phones))
 }
 
@@ -109,7 +111,7 @@ fn unique(keys: impl Iterator<Item = String>) -> Vec<String> {
     keys.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn read(record: &Record) -> Result<NewLead, Vec<FieldError>> {
+fn read(record: &Record) -> Result<ImportedLead, Vec<FieldError>> {
     if let Some(damage) = record.damage {
         return Err(vec![FieldError::new("", "invalid", damage)]);
     }
@@ -131,7 +133,7 @@ fn read(record: &Record) -> Result<NewLead, Vec<FieldError>> {
             parts.into_iter().filter_map(|(field, part)| Some((field.as_str().to_owned(), part?.into()))),
         );
     }
-    let lead: NewLead = fields::read(Value::Object(columns))?;
+    let lead: ImportedLead = fields::read(Value::Object(columns))?;
     if !lead.has_contact() {
         let message = "give a name, an e-mail, a phone number or a company";
         return Err(vec![FieldError::new("email", "required", message)]);
@@ -139,7 +141,7 @@ fn read(record: &Record) -> Result<NewLead, Vec<FieldError>> {
     Ok(lead)
 }
 
-impl NewLead {
+impl ImportedLead {
     /// As the constraint `leads_contact_check` asks.
     fn has_contact(&self) -> bool {
         self.first_name.is_some()

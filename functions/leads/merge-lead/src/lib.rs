@@ -23,8 +23,8 @@ pub const ROUTE: Route = Route {
 
 #[derive(Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
-#[schemars(deny_unknown_fields, rename = "MergeWith")]
-struct Other {
+#[schemars(deny_unknown_fields)]
+struct MergeWith {
     lead_id: Id,
 }
 
@@ -77,7 +77,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?;
     let survivor = ctx.path_id("id")?;
     ctx.no_query()?;
-    let Other { lead_id: Id(other) } = ctx.json()?;
+    let MergeWith { lead_id: Id(other) } = ctx.json()?;
     if other == survivor {
         return Err(ApiError::invalid(vec![FieldError::new("lead_id", "invalid", "must be another lead")]));
     }
@@ -108,7 +108,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
         .path_id()
-        .json::<Other>()
+        .json::<MergeWith>()
         .idempotency()
         .if_match()
         .conflict(&["lead_merged"])

@@ -1,7 +1,10 @@
 //! `PATCH /api/v1/leads/{id}`: changes a lead by JSON Merge Patch (RFC 7396).
 use const_format::formatcp;
-use leads::{Attribution, Consent, Email, JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead, Phone, Source, Status};
-use shared::fields::{Id, Invalid, Patch, Text, not_null};
+use leads::{
+    Attribution, Company, Consent, Email, FirstName, JOIN_LAST_MESSAGE, LEAD_COLUMNS, LastName, Lead,
+    LostReason, Message, Phone, Source, Status, VehicleOfInterest,
+};
+use shared::fields::{Id, Invalid, Patch, not_null};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route, merge_patch};
 use uuid::Uuid;
 
@@ -25,17 +28,17 @@ merge_patch! {
         #[deserr(try_from(Patch<Status>) = not_null -> Invalid)]
         #[schemars(with = "Status")]
         status: Status,
-        lost_reason: Text<500>,
-        first_name: Text<100>,
-        last_name: Text<100>,
+        lost_reason: LostReason,
+        first_name: FirstName,
+        last_name: LastName,
         email: Email,
         #[serde(flatten, serialize_with = "Phone::patch_columns")]
         #[schemars(!flatten)]
         phone: Phone,
-        company: Text<200>,
-        message: Text<10_000>,
+        company: Company,
+        message: Message,
         vehicle_id: Id,
-        vehicle_of_interest: Text<200>,
+        vehicle_of_interest: VehicleOfInterest,
         assigned_to: Id,
         attribution: Attribution,
         consent: Consent,

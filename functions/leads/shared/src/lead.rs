@@ -6,14 +6,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::conversation::kept_channel;
+use super::texts::{AttributionValue, TextVersion};
 use super::{AuthorKind, Direction};
 use shared::db::{Columns, Row};
-use shared::fields::Text;
 use shared::schema::{Schema, SchemaGenerator};
 use shared::{merge_patch, text_enum};
-
-/// Characters of an attribution value.
-const MAX_ATTRIBUTION_CHARS: usize = 256;
 
 text_enum! {
     /// Where a lead came from.
@@ -65,31 +62,31 @@ merge_patch! {
     /// How the customer found the dealership. As a merge patch it changes only the fields it has.
     pub struct Attribution {
         /// Campaign source.
-        utm_source: Text<MAX_ATTRIBUTION_CHARS>,
+        utm_source: AttributionValue,
         /// Campaign medium.
-        utm_medium: Text<MAX_ATTRIBUTION_CHARS>,
+        utm_medium: AttributionValue,
         /// Campaign name.
-        utm_campaign: Text<MAX_ATTRIBUTION_CHARS>,
+        utm_campaign: AttributionValue,
         /// Paid keyword.
-        utm_term: Text<MAX_ATTRIBUTION_CHARS>,
+        utm_term: AttributionValue,
         /// Which of several links.
-        utm_content: Text<MAX_ATTRIBUTION_CHARS>,
+        utm_content: AttributionValue,
         /// Campaign id.
-        utm_id: Text<MAX_ATTRIBUTION_CHARS>,
+        utm_id: AttributionValue,
         /// Google click id.
-        gclid: Text<MAX_ATTRIBUTION_CHARS>,
+        gclid: AttributionValue,
         /// Google click id of an app campaign.
-        gbraid: Text<MAX_ATTRIBUTION_CHARS>,
+        gbraid: AttributionValue,
         /// Google click id of a web campaign.
-        wbraid: Text<MAX_ATTRIBUTION_CHARS>,
+        wbraid: AttributionValue,
         /// Facebook click id.
-        fbclid: Text<MAX_ATTRIBUTION_CHARS>,
+        fbclid: AttributionValue,
         /// Microsoft click id.
-        msclkid: Text<MAX_ATTRIBUTION_CHARS>,
+        msclkid: AttributionValue,
         /// The page before ours.
-        referrer: Text<MAX_ATTRIBUTION_CHARS>,
+        referrer: AttributionValue,
         /// The first page of ours.
-        landing_page: Text<MAX_ATTRIBUTION_CHARS>,
+        landing_page: AttributionValue,
     }
 }
 
@@ -99,7 +96,7 @@ merge_patch! {
         /// To be sent marketing.
         marketing: bool,
         /// The version of the text shown.
-        text_version: Text<64>,
+        text_version: TextVersion,
     }
 }
 
