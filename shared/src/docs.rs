@@ -16,6 +16,10 @@ pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 pub struct Operation {
     /// Whose it is.
     pub route: &'static Route,
+    /// What the route does: one sentence without a full stop, its verb first.
+    pub summary: &'static str,
+    /// What else a caller needs to know, in Markdown.
+    pub description: &'static str,
     /// The permissions of which a caller needs one; `None` for a route that asks for none.
     pub permissions: Option<Vec<Permission>>,
     /// Objects whose fields are the parameters of the query string.
@@ -88,6 +92,8 @@ impl Operation {
     pub fn public(route: &'static Route) -> Self {
         let new = Self {
             route,
+            summary: "",
+            description: "",
             permissions: None,
             queries: Vec::new(),
             headers: Vec::new(),
@@ -114,6 +120,20 @@ impl Operation {
     pub fn member(route: &'static Route, permissions: &[Permission]) -> Self {
         let member = Self::any_member(route).refusal(StatusCode::FORBIDDEN, &["forbidden"]);
         Self { permissions: Some(permissions.to_vec()), ..member }
+    }
+
+    /// Sets what the route does: one sentence without a full stop, its verb first.
+    #[must_use]
+    pub fn summary(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    /// Adds what else a caller needs to know, in Markdown.
+    #[must_use]
+    pub fn describe(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
     }
 
     /// Whether it is for members, with a session token.

@@ -111,6 +111,27 @@ fn each_route_has_an_operation() {
     assert_eq!(documented, ENDPOINTS.iter().map(route).collect());
 }
 
+/// The verbs that a summary begins with.
+const VERBS: [&str; 16] = [
+    "Accept", "Answer", "Change", "Check", "Create", "Delete", "Export", "Get", "Import", "List", "Mark",
+    "Merge", "Read", "Receive", "Record", "Undo",
+];
+
+#[test]
+fn each_summary_is_a_sentence_of_its_own() {
+    let mut summaries = BTreeSet::new();
+    for (path, operations) in DOCUMENT["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let summary = operation["summary"].as_str().unwrap();
+            let words: Vec<&str> = summary.split(' ').collect();
+            assert!(VERBS.contains(&words[0]), "{method} {path} begins with no verb: {summary}");
+            assert!(words.len() > 1 && !summary.ends_with('.'), "{method} {path}: {summary}");
+            assert!(summaries.insert(summary), "{method} {path} has the summary of another route: {summary}");
+        }
+    }
+    assert!(summaries.len() > 25, "{summaries:?}");
+}
+
 #[tokio::test]
 async fn who_may_call_by_the_document_may_call() {
     let world = World::seeded().await;

@@ -1,6 +1,5 @@
 //! The API's document, put together from what each function says of itself, and held against what each answers.
 use std::collections::HashMap;
-use std::fs;
 use std::sync::{LazyLock, Mutex};
 
 use jsonschema::Validator;
@@ -101,9 +100,9 @@ fn assemble() -> Value {
 fn of_file(file: &File) -> Option<Value> {
     let content_type = file.content_type.split(';').next().unwrap();
     let (id, tag, summary, schema) = match file.path {
-        "/" => ("index", "index", "What answers here, its version, and where to go next", "object"),
-        "/openapi.json" => ("openapi", "docs", "This document", "object"),
-        "/docs" => ("docs", "docs", "This document, to read and to try out", "string"),
+        "/" => ("index", "index", "Get the version and the paths of what is here", "object"),
+        "/openapi.json" => ("openapi", "docs", "Get this document", "object"),
+        "/docs" => ("docs", "docs", "Read this document and try it out", "string"),
         _ => return None,
     };
     let schema = json!({ "type": schema });
@@ -125,7 +124,7 @@ struct Generators {
 impl Generators {
     fn operation(&mut self, operation: &Operation) -> Value {
         let route = operation.route;
-        let (summary, mut description) = words(route.name);
+        let mut description = operation.description.to_owned();
         if operation.asks_for_a_token() {
             let roles: Vec<&str> = operation.roles().into_iter().map(|role| role.as_str()).collect();
             description += &format!("\n\nFor {}.", roles.join(", "));
@@ -133,7 +132,7 @@ impl Generators {
         let mut told = json!({
             "operationId": route.name,
             "tags": [tag(route.path)],
-            "summary": summary,
+            "summary": operation.summary,
             "description": description.trim(),
             "parameters": self.parameters(operation),
             "responses": self.responses(operation),
@@ -273,29 +272,6 @@ fn without_null(mut schema: Value) -> Value {
 /// `leads` of `/api/v1/leads/{id}`.
 fn tag(path: &str) -> &str {
     path.trim_start_matches("/api/v1").split('/').nth(1).unwrap()
-}
-
-/// The summary and the description of a function: what its source says of itself, and of its handler.
-fn words(name: &str) -> (String, String) {
-    let path =
-        dev::workspace().join(format!("functions/{}/{name}/src/lib.rs", registry::area_of(name).unwrap()));
-    let source = fs::read_to_string(path).unwrap();
-    let said = |lines: Vec<&str>, mark: &str| {
-        let text = lines.iter().map(|line| line.trim_start_matches(mark).trim()).collect::<Vec<_>>();
-        text.join("\n").replace("[`", "`").replace("`]", "`")
-    };
-    let about = said(source.lines().take_while(|line| line.starts_with("//!")).collect(), "//!");
-    let (_, about) = about.split_once("`: ").unwrap_or_else(|| panic!("{name} does not say what it is"));
-    let about = about.replace('\n', " ");
-    let (summary, more) = about.split_once(". ").unwrap_or((about.trim_end_matches('.'), ""));
-    let lines: Vec<&str> =
-        source.lines().take_while(|line| !line.starts_with("pub async fn handle")).collect();
-    let mut handler: Vec<&str> = lines.into_iter().rev().take_while(|line| line.starts_with("///")).collect();
-    handler.reverse();
-    let handler = said(handler, "///").replace('\n', " ");
-    let mut letters = summary.chars();
-    let summary = letters.next().unwrap().to_uppercase().chain(letters).collect();
-    (summary, format!("{more}\n\n{handler}").trim().to_owned())
 }
 
 /// The body of the event that has this content type.

@@ -40,6 +40,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::public(&ROUTE)
+        .summary("Answer a browser that asks whether a script may send the form")
+        .describe(
+            "The answer allows the dealership's own origins. Another origin gets no such headers, and its \
+             browser refuses.",
+        )
         .path_id()
         .reads_header("origin", "The site that a script wants to send from.")
         .no_content()

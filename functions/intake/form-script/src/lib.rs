@@ -65,5 +65,13 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
-    Operation::public(&ROUTE).path_id().answer(StatusCode::OK, Some(Media::raw("text/javascript")))
+    Operation::public(&ROUTE)
+        .summary("Get the script of a dealership's form")
+        .describe(
+            "The script carries the signed time at which the form was shown. The form works without it; with \
+             it the visitor stays on the page, and bots are recognized. Query parameters are ignored, since \
+             content systems add a version. 404 for a dealership that takes no enquiries.",
+        )
+        .path_id()
+        .answer(StatusCode::OK, Some(Media::raw("text/javascript")))
 }

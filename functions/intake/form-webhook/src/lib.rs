@@ -154,6 +154,12 @@ fn answer(ctx: &Ctx<'_>, form: &Form, received: &Row) -> Result<Answer, ApiError
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::public(&ROUTE)
+        .summary("Receive an enquiry from a dealership's web site")
+        .describe(
+            "202 with a receipt, or 303 to the page that the form names. Accepted, held and spam submissions \
+             get the same answer after the same time. A repeated submission (same content within five \
+             minutes, or same key) returns the first receipt.",
+        )
         .path_id()
         .idempotency()
         .body(Media::of::<Map<String, Value>>("application/json"))

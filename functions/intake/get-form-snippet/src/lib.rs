@@ -111,7 +111,11 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
-    Operation::member(&ROUTE, &[Permission::SettingsManage]).query::<Query>().ok::<Snippet>()
+    Operation::member(&ROUTE, &[Permission::SettingsManage])
+        .summary("Get the form as HTML to paste into the dealership's web site")
+        .describe("The form is in Norwegian bokmål unless `lang` names another language.")
+        .query::<Query>()
+        .ok::<Snippet>()
 }
 
 fn html(lang: Lang, action: &str, script: &str, dealership: &str, next: Option<&Url>) -> String {

@@ -72,5 +72,8 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
-    Operation::member(&ROUTE, &[Permission::LeadsViewAll]).query::<Query>().ok::<Page>()
+    Operation::member(&ROUTE, &[Permission::LeadsViewAll])
+        .summary("List what the public form received, newest first")
+        .query::<Query>()
+        .ok::<Page>()
 }

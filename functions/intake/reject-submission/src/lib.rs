@@ -41,6 +41,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .summary("Mark a submission as spam")
+        .describe(
+            "404 when the submission does not exist; 409 when it is on a lead already: delete the lead \
+             instead.",
+        )
         .path_id()
         .conflict(&["already_filed"])
         .ok::<Submission>()

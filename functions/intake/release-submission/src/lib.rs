@@ -55,6 +55,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .summary("Accept a submission that is held or marked as spam")
+        .describe(
+            "The submission is read anew under the current mapping and filed on a lead. 404 when the \
+             submission does not exist; 422 when it has nothing to reach the customer by.",
+        )
         .path_id()
         .refusal(StatusCode::UNPROCESSABLE_ENTITY, &["validation_failed"])
         .ok::<Submission>()

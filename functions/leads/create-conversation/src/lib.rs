@@ -127,6 +127,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit, Permission::LeadsViewAssigned])
+        .summary("Record a message on a lead")
+        .describe(
+            "Norvalt records the message and sends nothing. 404 when the lead does not exist or the caller \
+             may not see it.",
+        )
         .json::<NewConversation>()
         .idempotency()
         .created::<Conversation>()

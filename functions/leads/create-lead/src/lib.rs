@@ -110,6 +110,8 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .summary("Create a lead")
+        .describe("The same `Idempotency-Key` with the same body returns the first lead.")
         .json::<NewLead>()
         .idempotency()
         .created::<Lead>()

@@ -33,5 +33,13 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
-    Operation::member(&ROUTE, &[Permission::LeadsDelete]).path_id().if_match().no_content()
+    Operation::member(&ROUTE, &[Permission::LeadsDelete])
+        .summary("Delete a lead")
+        .describe(
+            "The lead is hidden; its row and its messages stay. 404 when the lead does not exist or the \
+             caller may not see it; 412 when `If-Match` names another version.",
+        )
+        .path_id()
+        .if_match()
+        .no_content()
 }

@@ -77,6 +77,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Download, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsExport])
+        .summary("Export the leads that the filters find, as a CSV file")
+        .describe(
+            "The file is UTF-8 with a byte order mark, formatted as RFC 4180. A cell that a spreadsheet would \
+             take for a formula begins with an apostrophe.",
+        )
         .query::<LeadFilters>()
         .answer(StatusCode::OK, Some(Media::raw("text/csv")))
         .with_headers(&[Header { name: "content-disposition", about: "To be saved as `leads.csv`." }])

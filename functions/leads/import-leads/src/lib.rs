@@ -185,6 +185,12 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .summary("Import leads from a CSV file")
+        .describe(
+            "Without `commit` nothing is written: the answer previews how the file is understood and what \
+             would become of each row. With `commit` set to the `digest` of that answer, exactly that file is \
+             imported.",
+        )
         .query::<Query>()
         .file(&CONTENT_TYPES)
         .idempotency()

@@ -70,6 +70,8 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .summary("List the messages of a lead, oldest first")
+        .describe("404 when the lead does not exist or the caller may not see it.")
         .path_id()
         .query::<Query>()
         .ok::<Page>()

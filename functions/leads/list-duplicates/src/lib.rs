@@ -95,6 +95,13 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .summary("List the leads that look like the same customer, with the reasons")
+        .describe(
+            "At most 20 leads, the strongest match first and the newest of equals. The same e-mail address \
+             counts more than the same phone number, and the phone number more than the same name and \
+             vehicle. A sales rep gets only leads assigned to them. 404 when the lead does not exist or the \
+             caller may not see it.",
+        )
         .path_id()
         .ok::<Duplicates>()
 }

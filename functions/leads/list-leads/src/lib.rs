@@ -133,6 +133,8 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
+        .summary("List leads, filtered, searched and sorted")
+        .describe("A sales rep gets the leads assigned to them; a filter for another assignee finds nothing.")
         .query::<Query>()
         .query::<LeadFilters>()
         .ok::<Page>()

@@ -107,6 +107,13 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .summary("Merge another lead into this one")
+        .describe(
+            "The lead in the path survives. The other lead is hidden, and its messages move to the survivor. \
+             The `ETag` is the survivor's. The same `Idempotency-Key` with the same request returns the first \
+             merge. 404 when one of the leads does not exist; 409 when one is merged already; 412 when \
+             `If-Match` names another version of the survivor.",
+        )
         .path_id()
         .json::<MergeWith>()
         .idempotency()

@@ -91,6 +91,12 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit, Permission::LeadsViewAssigned])
+        .summary("Change a lead")
+        .describe(
+            "The body is a JSON Merge Patch (RFC 7396). A sales rep may change the leads assigned to them. \
+             404 when the lead does not exist or the caller may not see it; 409 for a change of status that \
+             is not allowed; 412 when `If-Match` names another version.",
+        )
         .path_id()
         .json::<LeadPatch>()
         .if_match()

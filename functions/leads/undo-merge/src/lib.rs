@@ -52,6 +52,11 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
+        .summary("Undo a merge")
+        .describe(
+            "What has changed on the survivor since the merge stays. 404 when there is no such merge; 409 \
+             when the merge is undone already, or its survivor has been merged or deleted.",
+        )
         .path_id()
         .conflict(&["merge_undone", "survivor_gone"])
         .ok::<Undone>()

@@ -21,5 +21,8 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
-    Operation::public(&ROUTE).ok::<Health>()
+    Operation::public(&ROUTE)
+        .summary("Check whether the deployment reaches its database")
+        .describe("503 while it does not.")
+        .ok::<Health>()
 }

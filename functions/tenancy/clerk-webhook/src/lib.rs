@@ -114,6 +114,11 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::public(&ROUTE)
+        .summary("Receive an event from Clerk")
+        .describe(
+            "One transaction records the event and applies it. The same event again changes nothing, and the \
+             order of arrival does not matter. 401 for a bad signature, without touching the database.",
+        )
         .reads_header("svix-id", "The message; or `webhook-id`.")
         .reads_header("svix-timestamp", "When it was signed, in seconds since 1970; or `webhook-timestamp`.")
         .reads_header(

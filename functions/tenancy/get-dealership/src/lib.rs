@@ -27,5 +27,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
-    Operation::member(&ROUTE, &[Permission::SettingsManage]).ok::<Dealership>()
+    Operation::member(&ROUTE, &[Permission::SettingsManage])
+        .summary("Get the caller's dealership and the settings of its form")
+        .ok::<Dealership>()
 }

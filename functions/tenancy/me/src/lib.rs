@@ -81,5 +81,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
-    Operation::any_member(&ROUTE).ok::<Me<'_>>()
+    Operation::any_member(&ROUTE)
+        .summary("Get the caller, their dealership and their permissions")
+        .ok::<Me<'_>>()
 }

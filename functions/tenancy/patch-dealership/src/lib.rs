@@ -159,6 +159,11 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
 /// What it reads and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::SettingsManage])
+        .summary("Change the settings of the dealership's form")
+        .describe(
+            "The body is a JSON Merge Patch (RFC 7396). The last write wins for each field. Only the form's \
+             mapping is checked: 409 when another administrator changed it at the same moment.",
+        )
         .json::<DealershipPatch>()
         .conflict(&["settings_changed"])
         .ok::<Dealership>()
