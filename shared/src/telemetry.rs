@@ -1,8 +1,9 @@
 //! The log: JSON lines, one for each request or scheduled run, and never personal data, tokens or bodies.
 //!
-//! The same line carries the metrics in CloudWatch's embedded metric format, so no request waits for a call to
-//! CloudWatch. The dimension is the function, of which there are few, and never the dealership: CloudWatch bills each
-//! value of a dimension as a metric.
+//! The line of a failure carries a metric, too, in CloudWatch's embedded metric format, so that no call to CloudWatch is
+//! on a request's way: `failed`, on which the function's alarm rests. CloudWatch charges for a metric in each hour in which
+//! it is sent, so a good line has none, and nothing is a metric that no alarm and no plot uses. The dimension is the
+//! function, of which there are few, and never the dealership: each value of a dimension is a metric by itself.
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
@@ -25,14 +26,8 @@ const NAMESPACE: &str = "METRICS_NAMESPACE";
 /// The namespace where the variable is not set.
 const DEFAULT_NAMESPACE: &str = "Norvalt";
 
-/// The fields of a line that are metrics, with their units.
-const METRICS: [(&str, &str); 5] = [
-    ("latency_ms", "Milliseconds"),
-    ("database_ms", "Milliseconds"),
-    ("flushes", "Count"),
-    ("cold_start", "Count"),
-    ("failed", "Count"),
-];
+/// The fields of a failure's line that are metrics, with their units.
+const METRICS: [(&str, &str); 1] = [("failed", "Count")];
 
 /// The count of a run that is also a field of its line: the age in seconds of the oldest thing that waited for it.
 const WAITING_SECONDS: &str = "waiting_seconds";
@@ -46,7 +41,7 @@ pub fn init() {
 }
 
 /// Starts the log, on `writer`, such as a `Mutex<File>`. The level is `AWS_LAMBDA_LOG_LEVEL`, which the template sets, or
-/// INFO. Above INFO there are no lines of good requests, and no metrics of them.
+/// INFO. Above INFO there are no lines of good requests.
 #[expect(clippy::disallowed_methods, reason = "the log begins before the settings are read")]
 pub fn init_to(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -61,7 +56,7 @@ pub fn init_to(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
     let _ = log.try_init();
 }
 
-/// Writes an event as a line: JSON as `tracing-subscriber` writes it, with the metrics of a request or a run.
+/// Writes an event as a line: JSON as `tracing-subscriber` writes it, with the metric of a request or a run that failed.
 pub struct LogFormat {
     json: Format<Json>,
     /// The metrics' description in the line of a request.
@@ -103,6 +98,8 @@ where
         let field = |name| event.metadata().fields().field(name).is_some();
         let metrics = match () {
             () if event.metadata().target() != module_path!() => None,
+            // A line of ours is an error's if, and only if, its field `failed` is 1.
+            () if *event.metadata().level() != Level::ERROR => None,
             () if field("route") => Some(&self.routes),
             () if field("schedule") => Some(&self.schedules),
             () => None,
