@@ -21,6 +21,7 @@ pub mod sam_local;
 pub mod seed;
 pub mod sql;
 pub mod stack;
+pub mod stacks;
 pub mod state;
 pub mod supervised;
 pub mod svix;

@@ -17,7 +17,7 @@ use dev::stack::{self, Up};
 use dev::state::{DATABASE, Lock, State};
 use dev::sync_clerk::{SyncClerk, sync};
 use dev::token::{TokenOf, mint};
-use dev::{logins, progress};
+use dev::{logins, progress, stacks};
 use shared::db::Login;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,6 +54,12 @@ enum Task {
     /// On a database and a stand-in for Clerk of its own. What is missing is installed by apt, which takes root. Ends
     /// with 69 where no containers can be run.
     SamLocal(SamLocal),
+    /// Write the stack of each area, and their place in template.yaml, as the registry has the functions
+    Stacks {
+        /// A trial of so many functions, into target/trial
+        #[arg(long, hide = true)]
+        trial: Option<usize>,
+    },
     /// Measure the functions beside the database's own limit and beside their peers, and write docs/performance/
     ///
     /// A program of its own, built optimized first; what follows is for it: `cargo dev bench --help`.
@@ -112,6 +118,10 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
         Some(Task::Replay(options)) => println!("{}", replay(&options).await?),
         Some(Task::SamLocal(options)) => return try_all(&options).await,
+        Some(Task::Stacks { trial: None }) => stacks::write(&stacks::generated()?, &dev::workspace())?,
+        Some(Task::Stacks { trial: Some(count) }) => {
+            stacks::write(&stacks::trial(count)?, &dev::target().join("trial"))?
+        }
         Some(Task::Bench { arguments }) => return bench(&arguments),
         Some(Task::Psql { user, arguments }) => return psql(&user, &arguments).await,
         Some(Task::Sql(of)) => print!("{}", sql::statements(&of)?),

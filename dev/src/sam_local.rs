@@ -1,4 +1,4 @@
-//! `cargo dev sam-local`: every function of the template in a container, as `sam local` runs it, with its event.
+//! `cargo dev sam-local`: every function of the stacks in a container, as `sam local` runs it, with its event.
 mod engine;
 
 use std::fs::{self, File, OpenOptions};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
+use registry::Function;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use shared::db::Login;
@@ -108,7 +109,7 @@ async fn run(options: &SamLocal) -> Result<Tried> {
     let step = Step::begin("SAM CLI");
     let program = spawn_blocking(|| tools::sam(&database::tools())).await??;
     step.done("SAM CLI");
-    let functions = functions()?;
+    let functions = functions();
     build(options, &functions).await?;
 
     let gateway = engine.gateway().await?;
@@ -140,15 +141,16 @@ fn folder() -> PathBuf {
     crate::target().join("sam-local")
 }
 
-/// CloudFormation alone calls it, and hears of it at an address of its own.
-const DEPLOYMENT: &str = "migrate-database";
+/// The functions' names, but for the one that CloudFormation calls in a deployment: it answers at an address of
+/// CloudFormation's.
+fn functions() -> Vec<String> {
+    let all = registry::functions().filter(|(_, function)| !matches!(function, Function::Deployment(_)));
+    all.map(|(_, function)| function.name().to_owned()).collect()
+}
 
-/// The functions' names, in the template's order, but for the one that only a deployment calls.
-fn functions() -> Result<Vec<String>> {
-    let template = fs::read_to_string(crate::workspace().join("template.yaml"))?;
-    let uris = template.lines().filter_map(|line| line.trim().strip_prefix("CodeUri: target/lambda/"));
-    let names = uris.map(|name| name.trim_end_matches('/').to_owned());
-    Ok(names.filter(|name| name != DEPLOYMENT).collect())
+/// Where `sam` finds a function: `list-leads` is `Leads/ListLeads`, in the stack of its area.
+fn logical_path(function: &str) -> String {
+    format!("{}/{}", logical_id(registry::area_of(function).unwrap_or_default()), logical_id(function))
 }
 
 /// Builds every function and puts it where the template expects it.
@@ -313,7 +315,7 @@ impl Sam {
     /// The last option takes every word behind it.
     fn invoke(&self, function: &str, event: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["local", "invoke", &logical_id(function), "--event"]).arg(event);
+        command.args(["local", "invoke", &logical_path(function), "--event"]).arg(event);
         command.args(&self.arguments).current_dir(folder());
         command.envs(self.environment()).stdin(Stdio::null()).kill_on_drop(true);
         command
@@ -463,11 +465,11 @@ mod tests {
     }
 
     #[test]
-    fn each_route_of_the_template_has_an_invocation() {
-        let functions = functions().unwrap();
+    fn each_route_has_an_invocation() {
+        let functions = functions();
         assert!(invocations().all(|one| functions.contains(&one.function.to_owned())));
         let schedules: Vec<_> = functions.iter().filter(|name| invocation(name).is_none()).collect();
         assert_eq!(schedules, ["clerk-reconcile", "parse-submissions"]);
-        assert_eq!(logical_id("list-leads"), "ListLeads");
+        assert_eq!(logical_path("list-leads"), "Leads/ListLeads");
     }
 }

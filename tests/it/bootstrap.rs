@@ -9,7 +9,7 @@ use dev::people::TESLA_OSLO;
 use dev::proxy::{Pass, Proxy};
 use dev::runtime_api::TRACE_ID;
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::Login;
 use tokio::time::timeout;
 

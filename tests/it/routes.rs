@@ -3,10 +3,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use dev::logical_id;
-use shared::Login;
+use shared::{Front, Login};
 
 use crate::structure::sources;
-use crate::support::template::{Names, block_of, functions, read};
+use crate::support::template::{Names, api_routes, block_of, functions, read, template_of, templates};
 use crate::support::{ENDPOINTS, FILES, SCHEDULES, event, event_files};
 
 fn area(name: &str) -> &'static str {
@@ -19,9 +19,9 @@ fn folder(path: &str) -> Names {
 }
 
 /// The block of a function, whose binary and database user, if it has one, are its own.
-fn function_block(template: &str, name: &str, login: Option<Login>) -> String {
-    let block = block_of(template, &logical_id(name));
-    assert!(block.contains(&format!("CodeUri: target/lambda/{name}/\n")), "{block}");
+fn function_block(name: &str, login: Option<Login>) -> String {
+    let block = block_of(&template_of(name), &logical_id(name));
+    assert!(block.contains(&format!("CodeUri: ../target/lambda/{name}/\n")), "{block}");
     let logins: Vec<&str> = Login::ALL
         .map(Login::setting)
         .into_iter()
@@ -80,46 +80,56 @@ fn each_event_is_its_routes() {
 
 #[test]
 fn the_template_has_each_route_and_its_database_user() {
-    let template = read("template.yaml");
-    let there = template.lines().filter(|line| line.trim() == "Type: AWS::Serverless::Function").count();
+    let is_function = |line: &&str| line.trim() == "Type: AWS::Serverless::Function";
+    let there = templates().values().map(|text| text.lines().filter(is_function).count()).sum::<usize>();
     assert_eq!(there, functions().len());
     for endpoint in ENDPOINTS.iter() {
         let route = endpoint.route;
-        let block = function_block(&template, route.name, Some(route.login));
-        assert!(block.contains(&format!("Description: {} {}\n", route.method, route.path)), "{block}");
-        let on_the_api = block.contains(&format!("Method: {}, Path: \"{}\"", route.method, route.path));
-        assert!(on_the_api || block.contains("FunctionUrlConfig"), "{} is reached by nothing", route.name);
+        let block = function_block(route.name, Some(route.login));
+        let key = format!("{} {}", route.method, route.path);
+        assert!(block.contains(&format!("Description: {key}\n")), "{block}");
+        let api = match route.front {
+            Front::Api => Some("Api".to_owned()),
+            Front::FormApi => Some("FormApi".to_owned()),
+            Front::Url | Front::StreamingUrl => None,
+        };
+        let keys = if api.is_some() { Names::from([key]) } else { Names::new() };
+        assert_eq!(api_routes(route.name), (api.clone(), keys), "{}", route.name);
+        assert_eq!(block.contains("FunctionUrlConfig"), api.is_none(), "{block}");
+        assert_eq!(block.contains("RESPONSE_STREAM"), route.front == Front::StreamingUrl, "{block}");
     }
 }
 
 #[test]
 fn the_template_has_each_schedule_and_its_database_user() {
-    let template = read("template.yaml");
     for schedule in SCHEDULES.iter() {
-        let block = function_block(&template, schedule.name, Some(schedule.login));
+        let block = function_block(schedule.name, Some(schedule.login));
         let expression = format!("ScheduleExpression: {}\n", schedule.expression);
         assert!(block.contains("Type: ScheduleV2\n") && block.contains(&expression), "{block}");
         let input = block.lines().find_map(|line| line.trim().strip_prefix("Input: '")).unwrap();
         let input: serde_json::Value = serde_json::from_str(input.trim_end_matches('\'')).unwrap();
         assert_eq!(&input, event(schedule.name).value(), "events/{}.json is what it gets", schedule.name);
-        assert!(!block.contains("HttpApi") && !block.contains("FunctionUrlConfig"), "{block}");
-        let log = block_of(&template, &format!("{}Logs", logical_id(schedule.name)));
-        assert!(log.contains(&format!("-{}", schedule.name)), "{log}");
+        assert!(!block.contains("FunctionUrlConfig"), "{block}");
+        assert_eq!(api_routes(schedule.name), (None, Names::new()));
+        // Whether EventBridge Scheduler could not deliver the event, or Lambda could not run the function.
+        let patience = format!(
+            "{{ MaximumRetryAttempts: {}, MaximumEventAgeInSeconds: {} }}\n",
+            schedule.retries, schedule.max_age_seconds
+        );
+        assert_eq!(block.matches(&patience).count(), 2, "{block}");
     }
 }
 
 #[test]
 fn the_template_has_each_file_on_the_api_and_gives_its_function_no_setting() {
-    for files in FILES.iter() {
-        let block = function_block(&read("template.yaml"), files.name, None);
-        assert!(!block.contains("Environment") && !block.contains("Policies"), "{block}");
-        let mut paths = Names::new();
-        for route in block.lines().filter(|line| line.contains("Type: HttpApi")) {
-            let (_, path) = route.split_once("Method: GET, Path: \"").unwrap();
-            assert!(route.contains("ApiId: !Ref Api,"), "{route}");
-            paths.insert(path.split('"').next().unwrap().to_owned());
-        }
-        assert_eq!(paths, files.files.iter().map(|file| file.path.to_owned()).collect());
+    for files in registry::files() {
+        let block = function_block(files.name, None);
+        assert!(
+            !block.contains("Environment") && block.contains("Role: !GetAtt NoSecretRole.Arn\n"),
+            "{block}"
+        );
+        let keys = files.files.iter().map(|file| format!("GET {}", file.path)).collect();
+        assert_eq!(api_routes(files.name), (Some("Api".to_owned()), keys));
     }
 }
 
