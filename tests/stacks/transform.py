@@ -58,35 +58,31 @@ def stacks_of(root):
 
 
 def metrics_of(alarm):
-    """The metrics that an alarm watches, each as namespace, name and dimensions."""
+    """The metrics that an alarm watches, each as namespace and the rest that tells it from others."""
     queries = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
-    return [(str(one["Namespace"]), one["MetricName"], str(one.get("Dimensions"))) for one in queries or [alarm]]
+    return [(str(one["Namespace"]), one["MetricName"] + str(one.get("Dimensions", ""))) for one in queries or [alarm]]
 
 
 def bill(stacks):
-    """What CloudWatch and Secrets Manager charge for: description, number, dollars a month."""
-    resources = [(kind, one.get("Properties", {})) for stack in stacks.values() for kind, one in typed(stack)]
-    watched = [metric for kind, one in resources if kind == "AWS::CloudWatch::Alarm" for metric in metrics_of(one)]
-    own = {name_and_dimensions(metric) for metric in watched if not metric[0].startswith("AWS/")}
-    for kind, one in resources:
-        if kind == "AWS::Logs::MetricFilter":
-            own |= {(filtered["MetricName"], "None") for filtered in one["MetricTransformations"]}
-    count = lambda wanted: sum(kind == wanted for kind, _ in resources)
+    """What CloudWatch and Secrets Manager charge for: description, number, dollars a month for each."""
+    resources = [(one["Type"], one.get("Properties", {})) for stack in stacks.values() for one in stack.values()]
+
+    def of_type(wanted):
+        return [properties for kind, properties in resources if kind == wanted]
+
+    watched = [metric for alarm in of_type("AWS::CloudWatch::Alarm") for metric in metrics_of(alarm)]
+    filtered = [one for each in of_type("AWS::Logs::MetricFilter") for one in each["MetricTransformations"]]
+    # A filter that counts sends nothing while it finds nothing; one that takes a field's value always finds it.
+    always = {one["MetricName"] for one in filtered if str(one["MetricValue"]).startswith("$")}
+    own = {rest for namespace, rest in watched if not namespace.startswith("AWS/")}
+    sometimes = (own | {one["MetricName"] for one in filtered}) - always
     return [
         ("metrics that alarms watch", len(watched), METRIC_OF_AN_ALARM),
-        ("metrics of our own, at most", len(own), METRIC),
-        ("dashboards, beyond an account's first three", count("AWS::CloudWatch::Dashboard"), DASHBOARD),
-        ("secrets", count("AWS::SecretsManager::Secret"), SECRET),
+        ("metrics of our own that are sent all the time", len(always), METRIC),
+        ("metrics of our own that are sent in hours with a failure, at most", len(sometimes), METRIC),
+        ("dashboards, beyond an account's first three", len(of_type("AWS::CloudWatch::Dashboard")), DASHBOARD),
+        ("secrets", len(of_type("AWS::SecretsManager::Secret")), SECRET),
     ]
-
-
-def typed(stack):
-    return [(one["Type"], one) for one in stack.values()]
-
-
-def name_and_dimensions(metric):
-    """A metric of our own, whose namespace is the root's name, however a stack refers to that."""
-    return metric[1:]
 
 
 def tables(stacks):
