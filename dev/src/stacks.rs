@@ -101,10 +101,10 @@ fn stack(area: &str, blocks: &[Block]) -> Result<(String, String)> {
     let text = fill(&text, &[("conditions", conditions)]);
     let (mut parameters, mut given) = (String::new(), String::new());
     for line in part("parameters")?.lines() {
-        if let [name, kind, value] = line.splitn(3, ' ').collect::<Vec<_>>()[..]
-            && refers_to(&text, name)
-        {
-            parameters += &format!("{name}: {{ Type: {kind} }}\n");
+        let (parameter, value) = line.split_once(" = ").context("a parameter is given nothing")?;
+        let name = parameter.split(':').next().unwrap_or_default();
+        if refers_to(&text, name) {
+            parameters += &format!("{parameter}\n");
             given += &format!("{name}: {value}\n");
         }
     }

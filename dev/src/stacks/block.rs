@@ -2,13 +2,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::logical_id;
 use anyhow::{Result, bail};
 use registry::Function;
 use serde_json::Value;
 use shared::{Caller, Front, Route, Schedule};
 
 use super::{fill, part};
+use crate::logical_id;
 
 /// For how long a message is invisible to other consumers, in timeouts of its function.
 const VISIBILITY_TIMEOUTS: u16 = 6;

@@ -58,7 +58,7 @@ pub fn api_routes(name: &str) -> (Option<String>, Names) {
     };
     let (_, api) = integration.split_once("ApiId: !Ref ").unwrap();
     let api = api.lines().next().unwrap();
-    assert!(integration.contains(&format!("IntegrationUri: !Ref {id}.Alias\n")), "{integration}");
+    assert!(integration.contains(&format!(":function:${{{id}}}:live\" ")), "{integration}");
     for n in std::iter::once(String::new()).chain((2..).map(|n| n.to_string())) {
         if !template.contains(&format!("  {id}Route{n}:\n")) {
             break;
