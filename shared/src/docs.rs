@@ -1,6 +1,6 @@
-//! What a route says of itself for the API's document. The types that a handler reads and answers with say their own
-//! schema; here stands which of [`Ctx`](crate::Ctx)'s doors it goes through, in the same words. Nothing calls it while
-//! requests are answered, so no function's binary has it.
+//! The description of a route for the API's document. Types provide their own schemas; an [`Operation`] lists what the
+//! handler asks of [`Ctx`](crate::Ctx) and what it answers, in the same words. No request calls this, so no function's
+//! binary contains it.
 use std::collections::BTreeSet;
 
 use crate::auth::{Permission, Role};
@@ -8,13 +8,13 @@ use crate::error::StatusCode;
 use crate::route::{Caller, Route};
 use crate::schema::{JsonSchema, Schema, SchemaGenerator};
 
-/// How a type says its schema: [`JsonSchema::json_schema`] or, by reference to the components, what `subschema_for` does.
+/// Makes the schema of a type: [`JsonSchema::json_schema`], or `subschema_for` for a reference to the components.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// One route, as its document has it.
+/// The description of one route.
 #[derive(Debug)]
 pub struct Operation {
-    /// Whose it is.
+    /// The route.
     pub route: &'static Route,
     /// What the route does: one sentence without a full stop, its verb first.
     pub summary: &'static str,
@@ -24,9 +24,9 @@ pub struct Operation {
     pub permissions: Option<Vec<Permission>>,
     /// Objects whose fields are the parameters of the query string.
     pub queries: Vec<SchemaOf>,
-    /// The headers that it reads.
+    /// The headers that the route reads.
     pub headers: Vec<Header>,
-    /// What a body can be.
+    /// The bodies that the route takes.
     pub bodies: Vec<Media>,
     /// The successes.
     pub answers: Vec<Success>,
@@ -34,12 +34,12 @@ pub struct Operation {
     pub refusals: BTreeSet<(u16, &'static str)>,
 }
 
-/// A header, with a sentence about it.
+/// A header.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
-    /// In lower case.
+    /// The name in lower case.
     pub name: &'static str,
-    /// What it is for.
+    /// A sentence about it.
     pub about: &'static str,
 }
 
@@ -48,30 +48,30 @@ pub struct Header {
 pub struct Media {
     /// The content type.
     pub content_type: &'static str,
-    /// What is in it; `None` for text or bytes.
+    /// The schema of its content; `None` for text or bytes.
     pub schema: Option<SchemaOf>,
 }
 
 impl Media {
-    /// Of this type.
+    /// A body of this type.
     #[must_use]
     pub fn of<T: JsonSchema>(content_type: &'static str) -> Self {
         Self { content_type, schema: Some(by_reference::<T>) }
     }
 
-    /// Text or bytes.
+    /// A body of text or bytes.
     #[must_use]
     pub fn raw(content_type: &'static str) -> Self {
         Self { content_type, schema: None }
     }
 }
 
-/// An answer that is no problem.
+/// A successful answer.
 #[derive(Clone, Debug)]
 pub struct Success {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its body, if it has one.
+    /// The body, if it has one.
     pub body: Option<Media>,
     /// The headers that it always has.
     pub headers: Vec<Header>,
@@ -87,7 +87,7 @@ fn by_reference<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 impl Operation {
-    /// A route of anybody, or of a peer who signs its requests.
+    /// A route for anyone, or for a peer who signs its requests.
     #[must_use]
     pub fn public(route: &'static Route) -> Self {
         let new = Self {
@@ -105,7 +105,7 @@ impl Operation {
             .refusal(StatusCode::SERVICE_UNAVAILABLE, &["unavailable"])
     }
 
-    /// A route of every member, as [`Ctx::any_member`](crate::Ctx::any_member), who reads its query or has none.
+    /// A route for every member, as [`Ctx::any_member`](crate::Ctx::any_member).
     #[must_use]
     pub fn any_member(route: &'static Route) -> Self {
         let outsiders = ["dealership_suspended", "member_removed", "no_organization", "not_a_member"];
@@ -115,7 +115,7 @@ impl Operation {
             .refusal(StatusCode::BAD_REQUEST, &["invalid_parameters"])
     }
 
-    /// A route of whoever has one of `permissions`, as [`Ctx::member`](crate::Ctx::member).
+    /// A route for members with one of `permissions`, as [`Ctx::member`](crate::Ctx::member).
     #[must_use]
     pub fn member(route: &'static Route, permissions: &[Permission]) -> Self {
         let member = Self::any_member(route).refusal(StatusCode::FORBIDDEN, &["forbidden"]);
@@ -136,20 +136,20 @@ impl Operation {
         self
     }
 
-    /// Whether it is for members, with a session token.
+    /// Whether the route is for members, with a session token.
     #[must_use]
     pub fn asks_for_a_token(&self) -> bool {
         self.route.caller == Caller::Member
     }
 
-    /// The roles that may call; all of them where there is no permission to have.
+    /// The roles that may call it; all roles if it asks for no permission.
     #[must_use]
     pub fn roles(&self) -> Vec<Role> {
         let may = |role: &Role| self.permissions.as_ref().is_none_or(|permissions| role.has_any(permissions));
         Role::ALL.into_iter().filter(may).collect()
     }
 
-    /// The path has an id of something that may not be there.
+    /// The path has an id, and the row may not exist.
     #[must_use]
     pub fn path_id(self) -> Self {
         self.refusal(StatusCode::BAD_REQUEST, &["invalid_parameters"])
@@ -193,7 +193,7 @@ impl Operation {
         self.refusal(StatusCode::PAYLOAD_TOO_LARGE, &["too_large"])
     }
 
-    /// As [`Ctx::idempotency`](crate::Ctx::idempotency). What the key made may be gone since.
+    /// As [`Ctx::idempotency`](crate::Ctx::idempotency). The row of the first request may be gone.
     #[must_use]
     pub fn idempotency(self) -> Self {
         let about = "1 to 255 characters. The same key with the same request makes nothing new.";
@@ -211,34 +211,34 @@ impl Operation {
             .refusal(StatusCode::PRECONDITION_FAILED, &["precondition_failed"])
     }
 
-    /// A header that it reads.
+    /// The route reads a header.
     #[must_use]
     pub fn reads_header(mut self, name: &'static str, about: &'static str) -> Self {
         self.headers.push(Header { name, about });
         self
     }
 
-    /// A refusal, with the codes that it can have.
+    /// The route may refuse with this status and one of these codes.
     #[must_use]
     pub fn refusal(mut self, status: StatusCode, codes: &[&'static str]) -> Self {
         self.refusals.extend(codes.iter().map(|code| (status.as_u16(), *code)));
         self
     }
 
-    /// A constraint of the database, or another state of things, that does not allow it.
+    /// The route may refuse with a 409 and one of these codes.
     #[must_use]
     pub fn conflict(self, codes: &[&'static str]) -> Self {
         self.refusal(StatusCode::CONFLICT, codes)
     }
 
-    /// Any success.
+    /// The route answers with this status and body.
     #[must_use]
     pub fn answer(mut self, status: StatusCode, body: Option<Media>) -> Self {
         self.answers.push(Success { status, body, headers: Vec::new(), more_headers: Vec::new() });
         self
     }
 
-    /// Any success with a JSON body.
+    /// The route answers with this status and a JSON body.
     #[must_use]
     pub fn answers_json<T: JsonSchema>(self, status: StatusCode) -> Self {
         self.answer(status, Some(Media { content_type: "application/json", schema: Some(by_reference::<T>) }))
@@ -268,7 +268,7 @@ impl Operation {
         self.answer(StatusCode::NO_CONTENT, None)
     }
 
-    /// As [`Answer::etag`](crate::Answer::etag), of the success before it.
+    /// As [`Answer::etag`](crate::Answer::etag), for the success before it.
     #[must_use]
     pub fn etag(self) -> Self {
         self.with_headers(&[ETAG])

@@ -14,7 +14,7 @@ use crate::support::{ENDPOINTS, World, event, kari, nina, ola};
 /// Where the document is committed.
 const FILE: &str = "functions/platform/api-docs/openapi.json";
 
-/// Holds a committed file equal to what it is made of, or writes it when snapshots are to be written.
+/// Asserts that a committed file is equal to the generated text, or writes it when snapshots are to be written.
 #[track_caller]
 fn assert_committed(file: &str, made: &str) {
     let path = dev::workspace().join(file);
@@ -39,7 +39,7 @@ fn the_committed_page_is_the_document() {
     assert_committed("docs/API.md", &openapi_markdown::page(&DOCUMENT));
 }
 
-/// An answer of the function itself.
+/// An answer of the function.
 fn answer(name: &'static str) -> Response<Body> {
     FILES.respond(&event(name).request())
 }
@@ -138,7 +138,7 @@ async fn who_may_call_by_the_document_may_call() {
     for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.route.caller == Caller::Member) {
         let roles = (endpoint.operation)().roles();
         for (role, token) in [("admin", kari()), ("manager", ola()), ("sales_rep", nina())] {
-            // Refused by the query at the latest, so that nothing changes.
+            // The query is refused at the latest, so nothing changes.
             let reply = world.send(event(endpoint.route.name).query("colour=red").by(&token)).await;
             let may = roles.iter().any(|may| may.as_str() == role);
             assert_eq!(reply.status, if may { 400 } else { 403 }, "{role} at {}", endpoint.route.name);
@@ -146,7 +146,7 @@ async fn who_may_call_by_the_document_may_call() {
     }
 }
 
-/// Every code that the document has.
+/// Every code in the document.
 fn codes(json: &Value, found: &mut BTreeSet<String>) {
     match json {
         Value::Object(fields) => {

@@ -1,4 +1,5 @@
-//! Every function, named once: the local stack, the deployed stacks, the tables of routes and the tests are made of this.
+//! Every function, named once. The local stack, the deployed stacks, the tables of routes and the tests are made of
+//! this list.
 use shared::db::{Login, NamedSql};
 use shared::files::Files;
 use shared::job::Scheduled;
@@ -12,16 +13,16 @@ pub struct Area {
     pub functions: &'static [Function],
 }
 
-/// One function, by what calls it.
+/// One function, by its caller.
 #[derive(Clone, Copy)]
 pub enum Function {
     /// Answers a route.
     Route(Endpoint),
     /// Answers with files that were built into it.
     Files(&'static Files),
-    /// Runs by the clock.
+    /// Runs on a schedule.
     Schedule(Scheduled),
-    /// Is called by CloudFormation in each deployment, and by nothing else.
+    /// Runs when CloudFormation deploys, and at no other time.
     Deployment(&'static str),
 }
 
@@ -79,7 +80,7 @@ pub static AREAS: [Area; 4] = [
 ];
 
 impl Function {
-    /// Folder, package, binary, event and test.
+    /// The name of its folder, package, binary, event and test.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -90,7 +91,7 @@ impl Function {
         }
     }
 
-    /// The database user that it logs in as, if its statements are its own.
+    /// The database user that it logs in as. None for files and for the deployment, which runs as the owner.
     #[must_use]
     pub fn login(&self) -> Option<Login> {
         match self {
@@ -136,7 +137,7 @@ pub fn endpoint(name: &str) -> Option<&'static Endpoint> {
     endpoints().find(|endpoint| endpoint.route.name == name)
 }
 
-/// Every function that runs by the clock.
+/// Every function that runs on a schedule.
 pub fn schedules() -> impl Iterator<Item = &'static Schedule> {
     functions().filter_map(|(_, function)| match function {
         Function::Schedule(scheduled) => Some(scheduled.schedule),

@@ -1,4 +1,4 @@
-//! The API's document, put together from what each function says of itself, and held against what each answers.
+//! The API's document: assembled from the operations of all routes, and compared with every answer in the tests.
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
@@ -13,20 +13,20 @@ use shared::{Caller, Operation};
 
 use super::{ENDPOINTS, Event, FILES, Reply, event, event_files};
 
-/// What is true of every route.
+/// What is true of all routes.
 const ABOUT: &str = "\
 JSON in and out, snake_case, RFC 3339 times in UTC. \
 A refusal is RFC 9457 `application/problem+json`: go by its `code`, which is stable. \
 An invalid body or query names every invalid field at once; unknown fields and parameters are invalid. \
-What belongs to another dealership is a 404, like what is not there. \
-A 503 says when to try again, and so does a 429. \
-Nothing is to be kept by a cache: `cache-control: no-store`.\n\n\
+The rows of another dealership are a 404, as if they did not exist. \
+A 503 and a 429 say when to try again. \
+Caches must keep no answer: `cache-control: no-store`.\n\n\
 API Gateway answers some requests itself, as `{\"message\": \"…\"}`: 404 for an unknown path, 413 above 10 MB, 429 above \
 the deployment's rate limits. The export and Clerk's webhook have function URLs of their own, which are in the stack's \
 outputs; locally everything is on one port.";
 
-/// The headers of answers that have a meaning for callers; the others every answer has.
-const TOLD_HEADERS: [&str; 10] = [
+/// The headers that mean something to callers; every answer has the others.
+const DOCUMENTED_HEADERS: [&str; 10] = [
     "access-control-allow-headers",
     "access-control-allow-methods",
     "access-control-allow-origin",
@@ -96,7 +96,7 @@ fn assemble() -> Value {
     })
 }
 
-/// Of a file that somebody asks for by itself, the document among them.
+/// The operation of a file that people ask for by its address.
 fn of_file(file: &File) -> Option<Value> {
     let content_type = file.content_type.split(';').next().unwrap();
     let (id, tag, summary, schema) = match file.path {
@@ -115,7 +115,8 @@ fn of_file(file: &File) -> Option<Value> {
     }))
 }
 
-/// Bodies and queries are read, answers written: the same type may differ in what it must have.
+/// Two generators, since a type may require other fields when it is read (bodies, queries) than when it is written
+/// (answers).
 struct Generators {
     read: SchemaGenerator,
     written: SchemaGenerator,
@@ -129,7 +130,7 @@ impl Generators {
             let roles: Vec<&str> = operation.roles().into_iter().map(|role| role.as_str()).collect();
             description += &format!("\n\nFor {}.", roles.join(", "));
         }
-        let mut told = json!({
+        let mut documented = json!({
             "operationId": route.name,
             "tags": [tag(route.path)],
             "summary": operation.summary,
@@ -139,13 +140,13 @@ impl Generators {
             "security": if operation.asks_for_a_token() { json!([{ "clerk": [] }]) } else { json!([]) },
         });
         if let Some(permissions) = &operation.permissions {
-            told["x-permissions"] = json!(permissions);
+            documented["x-permissions"] = json!(permissions);
         }
         if !operation.bodies.is_empty() {
             let bodies = operation.bodies.iter().map(|body| self.body(operation, body));
-            told["requestBody"] = json!({ "required": true, "content": bodies.collect::<Map<_, _>>() });
+            documented["requestBody"] = json!({ "required": true, "content": bodies.collect::<Map<_, _>>() });
         }
-        told
+        documented
     }
 
     fn parameters(&mut self, operation: &Operation) -> Vec<Value> {
@@ -206,9 +207,9 @@ impl Generators {
         for (status, codes) in refusals {
             let challenge = status == 401 && operation.asks_for_a_token();
             let headers = match status {
-                429 | 503 => told_headers(&[Header { name: "retry-after", about: "Seconds." }], true),
+                429 | 503 => documented_headers(&[Header { name: "retry-after", about: "Seconds." }], true),
                 401 if challenge => {
-                    told_headers(&[Header { name: "www-authenticate", about: "`Bearer`." }], true)
+                    documented_headers(&[Header { name: "www-authenticate", about: "`Bearer`." }], true)
                 }
                 _ => Map::new(),
             };
@@ -226,31 +227,31 @@ impl Generators {
     }
 
     fn success(&mut self, success: &Success) -> Value {
-        let mut headers = told_headers(&success.headers, true);
-        headers.extend(told_headers(&success.more_headers, false));
-        let mut told = json!({
+        let mut headers = documented_headers(&success.headers, true);
+        headers.extend(documented_headers(&success.more_headers, false));
+        let mut documented = json!({
             "description": success.status.canonical_reason(),
             "headers": headers,
         });
         if let Some(body) = success.body {
             let schema = body.schema.map(|schema| schema(&mut self.written).to_value());
             let schema = schema.unwrap_or_else(|| json!({ "type": "string" }));
-            told["content"] = json!({ body.content_type: { "schema": schema } });
+            documented["content"] = json!({ body.content_type: { "schema": schema } });
         }
-        told
+        documented
     }
 }
 
-fn told_headers(headers: &[Header], required: bool) -> Map<String, Value> {
-    let told = |header: &Header| {
+fn documented_headers(headers: &[Header], required: bool) -> Map<String, Value> {
+    let documented = |header: &Header| {
         let kind = if header.name == "retry-after" { "integer" } else { "string" };
-        let told = json!({ "description": header.about, "required": required, "schema": { "type": kind } });
-        (header.name.to_owned(), told)
+        let object = json!({ "description": header.about, "required": required, "schema": { "type": kind } });
+        (header.name.to_owned(), object)
     };
-    headers.iter().map(told).collect()
+    headers.iter().map(documented).collect()
 }
 
-/// A parameter that is not sent is not null.
+/// Without null: a parameter that is not sent is absent.
 fn without_null(mut schema: Value) -> Value {
     if let Some(kinds) = schema["type"].as_array() {
         schema["type"] = kinds.iter().find(|kind| **kind != "null").unwrap().clone();
@@ -274,7 +275,7 @@ fn tag(path: &str) -> &str {
     path.trim_start_matches("/api/v1").split('/').nth(1).unwrap()
 }
 
-/// The body of the event that has this content type.
+/// An example: the body of the first event with this content type.
 fn example(name: &'static str, content_type: &str) -> Option<Value> {
     let files = event_files();
     let cases = files[name].iter().map(|file| file.trim_end_matches(".json").to_owned());
@@ -297,14 +298,14 @@ fn example(name: &'static str, content_type: &str) -> Option<Value> {
     None
 }
 
-/// A URL-encoded body as what it says.
+/// The fields of a URL-encoded body.
 fn form(event: &Event) -> Value {
     let request = event.request();
     let pairs = form_urlencoded::parse(request.body());
     Value::Object(pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect())
 }
 
-/// Whether a schema of the document is met, by where it stands.
+/// The violations of the schema at this place of the document.
 fn violations(at: &str, json: &Value) -> Vec<String> {
     static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
     let validator = *VALIDATORS.lock().unwrap().entry(at.to_owned()).or_insert_with(|| {
@@ -321,7 +322,7 @@ fn pointer(event: &Event, rest: &str) -> String {
     format!("/paths/{}/{}/{rest}", route.path.replace('/', "~1"), route.method.to_lowercase())
 }
 
-/// Holds one answer, and the body that was accepted for it, against the document.
+/// Asserts that an answer, and the body and query that were accepted for it, are as the document says.
 pub fn assert_documented(event: &Event, reply: &Reply) {
     let case = format!("{} answers {} {}", event.function, reply.status, reply.json);
     let at = pointer(event, &format!("responses/{}", reply.status));
@@ -344,7 +345,7 @@ pub fn assert_documented(event: &Event, reply: &Reply) {
     }
 }
 
-/// Of a request that was accepted.
+/// For an accepted request.
 fn assert_body_documented(case: &str, event: &Event) {
     let Some(documented) = DOCUMENT.pointer(&pointer(event, "requestBody/content")) else { return };
     let sent = event.value()["headers"]["content-type"].as_str().unwrap_or_default();
@@ -358,21 +359,21 @@ fn assert_body_documented(case: &str, event: &Event) {
     }
 }
 
-/// Of a request that was accepted by a route of members; the others pass over what they do not know.
+/// For an accepted request to a route of members; the other routes ignore unknown parameters.
 fn assert_query_documented(case: &str, event: &Event) {
     if super::endpoint(event.function).route.caller != Caller::Member {
         return;
     }
     let documented = DOCUMENT.pointer(&pointer(event, "parameters")).unwrap().as_array().unwrap();
     for (name, _) in form_urlencoded::parse(event.request().uri().query().unwrap_or_default().as_bytes()) {
-        let is_told =
+        let is_documented =
             documented.iter().any(|parameter| parameter["in"] == "query" && parameter["name"] == *name);
-        assert!(is_told, "{case}, but its document has no {name} in the query");
+        assert!(is_documented, "{case}, but its document has no {name} in the query");
     }
 }
 
 fn assert_headers_documented(case: &str, documented: &Value, headers: &HeaderMap) {
-    for name in TOLD_HEADERS.iter().filter(|name| headers.contains_key(**name)) {
+    for name in DOCUMENTED_HEADERS.iter().filter(|name| headers.contains_key(**name)) {
         assert!(documented["headers"].get(name).is_some(), "{case}: its document has no {name}");
     }
     for (name, header) in documented["headers"].as_object().into_iter().flatten() {

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// What stands above the routes.
+/// The text above the routes.
 const HEAD: &str = "\
 # The API
 
@@ -46,8 +46,8 @@ fn route(page: &mut String, method: &str, path: &str, operation: &Value) {
     }
     let contents = operation["requestBody"]["content"].as_object();
     if let Some(contents) = contents {
-        let told = contents.iter().map(|(kind, content)| format!("`{kind}`{}", named(&content["schema"])));
-        let _ = writeln!(page, "\nBody: {}.", told.collect::<Vec<_>>().join(", "));
+        let bodies = contents.iter().map(|(kind, content)| format!("`{kind}`{}", named(&content["schema"])));
+        let _ = writeln!(page, "\nBody: {}.", bodies.collect::<Vec<_>>().join(", "));
     }
     let _ = writeln!(page, "\n| status | what |\n|---|---|");
     for (status, response) in operation["responses"].as_object().unwrap() {
@@ -75,31 +75,31 @@ fn route(page: &mut String, method: &str, path: &str, operation: &Value) {
     let _ = writeln!(page, "\n```sh\n{line} \"$url{}\"\n```\n", path.replace('{', "${"));
 }
 
-/// The component, if the schema is one.
+/// The name of the component, if the schema is one.
 fn named(schema: &Value) -> String {
     let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
     name.map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
-/// What a parameter may be, in short.
+/// The bounds of a parameter, in short.
 fn bounds(schema: &Value) -> String {
-    let mut told = Vec::new();
+    let mut parts = Vec::new();
     if let Some(name) = schema["$ref"].as_str() {
-        told.push(name.rsplit('/').next().unwrap().to_owned());
+        parts.push(name.rsplit('/').next().unwrap().to_owned());
     }
     for key in ["type", "format", "minimum", "maximum", "maxLength", "default"] {
         if let Some(value) = schema.get(key) {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            told.push(if key == "type" { value } else { format!("{key} {value}") });
+            parts.push(if key == "type" { value } else { format!("{key} {value}") });
         }
     }
     if let Some(choices) = schema["anyOf"].as_array() {
-        told.push(choices.iter().map(bounds).collect::<Vec<_>>().join(" or "));
+        parts.push(choices.iter().map(bounds).collect::<Vec<_>>().join(" or "));
     }
     if let Some(names) = schema["enum"].as_array() {
-        told.push(
+        parts.push(
             names.iter().map(|name| format!("`{}`", name.as_str().unwrap())).collect::<Vec<_>>().join(", "),
         );
     }
-    if told.is_empty() { String::new() } else { told.join(", ") + "." }
+    if parts.is_empty() { String::new() } else { parts.join(", ") + "." }
 }

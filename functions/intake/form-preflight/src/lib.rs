@@ -1,8 +1,8 @@
-//! `OPTIONS /webhooks/form/{dealership_id}`: a browser asks whether a script of some origin may send the form.
+//! `OPTIONS /webhooks/form/{dealership_id}`: answers a browser that asks whether a script may send the form.
 use shared::docs::Header;
 use shared::{Answer, ApiError, Caller, Ctx, Front, Login, Operation, Route, header};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "form-preflight",
     method: "OPTIONS",
@@ -14,12 +14,12 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// For how long a browser need not ask again, and an origin that was taken off the list may still send, in seconds.
+/// How long a browser may keep the answer, in seconds. An origin that was removed from the list may send for as long.
 const MAX_AGE_SECONDS: u32 = 600;
 
 const SQL: &str = "select coalesce($1 = any (origins), false) as is_allowed from scope.form_settings()";
 
-/// 204, which allows the dealership's own origins; any other is told nothing, and its browser refuses by itself.
+/// 204, which allows the dealership's own origins. Another origin gets no such headers, and its browser refuses.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let dealership = ctx.path_id("dealership_id")?;
     let origin = ctx.header("origin");
@@ -37,7 +37,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::public(&ROUTE)
         .summary("Answer a browser that asks whether a script may send the form")

@@ -1,4 +1,4 @@
-// Norvalt's form: sends the form whose action is this script's own folder without leaving the page.
+// Norvalt's form: finds the form that belongs to this script by its action, and sends it without leaving the page.
 function norvaltForm(given) {
   "use strict";
 
@@ -27,8 +27,7 @@ function norvaltForm(given) {
     },
   };
 
-  // This page's alone: keeping the first visit's in the browser is storage that the visitor has not asked for, which
-  // Norwegian law (ekomloven § 3-15) allows only with consent.
+  // Of this page only. Norwegian law (ekomloven § 3-15) allows it to be stored in the browser only with consent.
   const IN_THE_ADDRESS = [
     "utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content", "utm_id",
     "gclid", "gbraid", "wbraid", "fbclid", "msclkid",
@@ -81,8 +80,8 @@ function norvaltForm(given) {
     });
   }
 
-  // Off the screen, and said to be nothing for people. By properties, which a content security policy does not forbid
-  // as it does the snippet's style attribute.
+  // Off the screen, and hidden from screen readers. Set by properties: a content security policy may forbid the snippet's
+  // style attribute, but not these.
   function hideGotcha(form, texts) {
     let gotcha = find(form, "_gotcha");
     if (!gotcha) {
@@ -108,7 +107,7 @@ function norvaltForm(given) {
     }
   }
 
-  // Of fields marked so, one is enough; without a script the first is required.
+  // One of the fields marked so is enough. Without a script the first is required.
   function requireOneOf(fields) {
     if (!fields.length) return;
     const update = () => (fields[0].required = !fields.some((field) => field.value.trim()));
@@ -139,7 +138,7 @@ function norvaltForm(given) {
       widget = window.turnstile.render(box, { sitekey: given.captcha, action: "norvalt-form", language });
     };
     document.head.append(script);
-    // A token of theirs is good for one request.
+    // A token of Turnstile's is valid for one request.
     return () => widget && window.turnstile.reset(widget);
   }
 
@@ -150,7 +149,7 @@ function norvaltForm(given) {
     return new URLSearchParams(texts);
   }
 
-  // The same key for the same words, so that a repeated attempt is known for one.
+  // The same key for the same words, so that the server recognizes a repeated attempt.
   function keyFor(attempt, body) {
     const words = Array.from(body).filter(([name]) => !/^_|^cf-turnstile-response$/.test(name));
     const said = JSON.stringify(words.map(([name, value]) => [name, value.name || value]));
@@ -164,7 +163,7 @@ function norvaltForm(given) {
 
   async function readyToken(form) {
     if (tokenAge(form) > TOKEN_MAX_AGE) await renewToken();
-    // A visitor who has had the page for longer than the token is no bot. One without that time may be.
+    // A visitor who has had the page for longer than the token is no bot; another one may be.
     const wait = performance.now() > TOKEN_MIN_AGE ? TOKEN_MIN_AGE - tokenAge(form) : 0;
     if (wait > 0) await new Promise((done) => setTimeout(done, wait));
   }
@@ -211,7 +210,7 @@ function norvaltForm(given) {
       } catch (error) {
         if (error.name === "AbortError") return show("", texts.failed);
         if (navigator.onLine === false) return show("", texts.offline);
-        // Most likely this origin is not on the dealership's list, and a plain form may be sent from anywhere. Whoever
+        // Most likely this origin is not on the dealership's list. A plain form may be sent from anywhere. A visitor who
         // comes back to the page finds it ready.
         setSending(false);
         return HTMLFormElement.prototype.submit.call(form);

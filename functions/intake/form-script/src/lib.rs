@@ -1,5 +1,5 @@
-//! `GET /webhooks/form/{dealership_id}/form.js`: the script of a dealership's form, with the time at which the form is
-//! shown, signed. A form works without it; with it the visitor stays on the page and bots are told apart.
+//! `GET /webhooks/form/{dealership_id}/form.js`: the script of a dealership's form, with the signed time at which the
+//! form is shown. A form works without it; with it the visitor stays on the page, and bots are recognized.
 use intake::TokenKeys;
 use serde::Serialize;
 use shared::config::{Settings, StartupError};
@@ -7,7 +7,7 @@ use shared::docs::Media;
 use shared::error::StatusCode;
 use shared::{Answer, ApiError, Caller, Ctx, Front, Login, Operation, Route};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "form-script",
     path: "/webhooks/form/{dealership_id}/form.js",
@@ -19,14 +19,14 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// A function of one argument: what differs from one answer to the next.
+/// A function of one argument, which is all that differs between answers.
 const SCRIPT: &str = include_str!("form.js");
 
 const SQL: &str = "select captcha_required from scope.form_settings()";
 
-/// What the script is given.
+/// The settings that go into the script.
 pub struct Config {
-    /// What signs the time.
+    /// The keys that sign the time.
     pub keys: TokenKeys,
     /// Cloudflare Turnstile's public key, if the deployment has it.
     pub captcha: Option<String>,
@@ -36,22 +36,23 @@ impl Config {
     /// Reads `FORM_SECRETS` and `TURNSTILE_SITE_KEY`.
     ///
     /// # Errors
-    /// When one of them is missing that must be there, or unusable.
+    /// When a required setting is missing, or one is unusable.
     pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
         let captcha = settings.optional("TURNSTILE_SITE_KEY").await?;
         Ok(Self { keys: TokenKeys::read(settings).await?, captcha })
     }
 }
 
-/// All that anybody may know of the form.
+/// The script's argument. It is public.
 #[derive(Serialize)]
 struct ScriptArgument<'a> {
     token: String,
-    /// Null where the dealership asks for none.
+    /// Cloudflare Turnstile's public key; null if the dealership requires no captcha.
     captcha: Option<&'a str>,
 }
 
-/// The script; 404 for a dealership that takes no enquiries. Any query is taken, for content systems add a version.
+/// The script; 404 for a dealership that takes no enquiries. Query parameters are ignored, since content systems add a
+/// version.
 pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
     let dealership = ctx.path_id("dealership_id")?;
     let rows = ctx.intake(dealership).query(SQL, &[]).await?;
@@ -63,7 +64,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     Ok(Answer::text("text/javascript; charset=utf-8", format!("({SCRIPT})({argument});\n")))
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::public(&ROUTE)
         .summary("Get the script of a dealership's form")

@@ -1,6 +1,6 @@
-//! `POST /webhooks/form/{dealership_id}`: an enquiry from a dealership's web site. What comes is stored as it is and
-//! judged before anything is made of it; whatever the verdict, the sender gets the same answer. Anybody can call it,
-//! and its database user sees no row.
+//! `POST /webhooks/form/{dealership_id}`: receives an enquiry from a dealership's web site. The enquiry is stored as it
+//! came, and only then judged. The sender gets the same answer for each verdict. Anyone can call this route, and its
+//! database user can read no row.
 mod captcha;
 mod submission;
 
@@ -22,7 +22,7 @@ use uuid::Uuid;
 pub use captcha::Captcha;
 use submission::{RECEIVE, Submission};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "form-webhook",
     method: "POST",
@@ -36,16 +36,17 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// For how long an address that floods is turned away, in seconds: what `scope.receive_submission` counts over.
+/// How long an address that sends too much is refused, in seconds: `scope.receive_submission` counts over this time.
 const FLOOD_SECONDS: u32 = 600;
-/// Dealerships whose mapping a sandbox remembers.
+/// Mappings that a sandbox keeps.
 const REMEMBERED: usize = 1000;
 
-/// What a verdict needs to know.
+/// What a verdict depends on.
 pub struct Config {
     keys: TokenKeys,
     captcha: Option<Captcha>,
-    /// As the database last had it. It says if it has another now, so a wrong one costs time alone.
+    /// The last known mapping of each dealership. The database answers with the current one, so an old one only costs
+    /// time.
     mappings: Cache<Uuid, Versioned>,
 }
 
@@ -59,12 +60,12 @@ impl Config {
     /// Reads `FORM_SECRETS`, `TURNSTILE_SECRET_KEY` and `TURNSTILE_URL`.
     ///
     /// # Errors
-    /// When one of them is missing that must be there, or unusable.
+    /// When a required setting is missing, or one is unusable.
     pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
         Ok(Self::new(TokenKeys::read(settings).await?, Captcha::read(settings).await?))
     }
 
-    /// `keys` sign a form's time, and hide the senders' addresses; `captcha` is Cloudflare Turnstile, if the
+    /// `keys` sign the time of a form and hide the senders' addresses. `captcha` is Cloudflare Turnstile, if the
     /// deployment has it.
     #[must_use]
     pub fn new(keys: TokenKeys, captcha: Option<Captcha>) -> Self {
@@ -72,7 +73,7 @@ impl Config {
     }
 }
 
-/// To a script.
+/// In answers to a script.
 const ALLOW_ORIGIN: Header =
     Header { name: "access-control-allow-origin", about: "To a script of the dealership's own origins." };
 
@@ -82,7 +83,8 @@ struct Receipt {
     status: &'static str,
 }
 
-/// 202 with a receipt, or 303 to where the form says; accepted, held and spam look and last the same.
+/// 202 with a receipt, or 303 to the page that the form names. Accepted, held and spam submissions get the same answer,
+/// after the same time.
 pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
     let dealership = ctx.path_id("dealership_id")?;
     let repeat = ctx.idempotency()?;
@@ -102,7 +104,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     let received = received?;
     let received = stored(received.first())?;
 
-    // The submission is stored now, and acknowledged whatever happens: parse-submissions files what is left.
+    // The submission is stored now. So it is acknowledged even if filing fails; parse-submissions files it later.
     let receipt_id: Uuid = received.try_get("receipt_id")?;
     let version: i32 = received.try_get("mapping_version")?;
     let filed = if (receipt_id, version) == (submission.id, known.version) {
@@ -120,7 +122,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     })
 }
 
-/// The answer of `scope.receive_submission`, if the submission is stored or repeats one that is.
+/// The row of `scope.receive_submission`, if it stored the submission or found that it repeats one.
 fn stored(received: Option<&Row>) -> Result<&Row, ApiError> {
     let received = received.ok_or_else(ApiError::not_found)?;
     match received.try_get("outcome")? {
@@ -151,7 +153,7 @@ fn answer(ctx: &Ctx<'_>, form: &Form, received: &Row) -> Result<Answer, ApiError
     })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::public(&ROUTE)
         .summary("Receive an enquiry from a dealership's web site")

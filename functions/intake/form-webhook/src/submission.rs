@@ -1,4 +1,4 @@
-//! A request as it is stored, with the signs that a verdict is made of.
+//! A request as it is stored, with the signs for its verdict.
 use intake::{Form, Honeypot, RenderToken, origin_of};
 use serde_json::{Map, Value};
 use shared::db::{Param, Statement};
@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use crate::{Config, captcha, content_type};
 
-/// The headers that are stored: none that identifies a person, and none that is a secret.
+/// The headers that are stored. None identifies a person, and none is a secret.
 const KEPT_HEADERS: [&str; 6] =
     ["accept", "accept-language", "content-type", "origin", "referer", "user-agent"];
 
-/// Stores the submission and makes the verdict.
+/// Stores a submission and decides its verdict.
 pub(crate) const RECEIVE: &str = "
     select outcome, receipt_id, origin_is_allowed, next_is_allowed, coalesce(mapping_version, 0) as mapping_version,
            coalesce(mapping, '{}') as mapping
@@ -84,7 +84,7 @@ impl<'a> Submission<'a> {
     }
 }
 
-/// The reasons for a verdict that show before the database is asked.
+/// Reasons for a verdict that the request itself shows.
 #[derive(Default)]
 struct Signs {
     spam: Vec<String>,

@@ -1,4 +1,4 @@
-//! `GET /api/v1/dealership/form-snippet`: the form as HTML, to be pasted into the dealership's web site.
+//! `GET /api/v1/dealership/form-snippet`: the form as HTML, for the dealership's web site.
 mod words;
 
 use deserr::Deserr;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub use words::{Lang, Words};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "get-form-snippet",
     path: "/api/v1/dealership/form-snippet",
@@ -21,7 +21,7 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// Where the public forms live.
+/// The address of the public forms.
 pub struct Config {
     /// Without a slash at the end.
     pub form_url: String,
@@ -31,7 +31,7 @@ impl Config {
     /// Reads `FORM_URL`.
     ///
     /// # Errors
-    /// When it is missing or no address of the web.
+    /// When it is missing or is not a web address.
     pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
         let form_url = settings.required("FORM_URL").await?;
         let is_web = Url::parse(&form_url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
@@ -52,7 +52,7 @@ struct Query {
     next: Option<Next>,
 }
 
-/// Where a plain form sends the browser on to.
+/// The page to which a form without the script sends the browser.
 #[derive(Deserr)]
 #[deserr(try_from(String) = Next::parse -> Invalid)]
 struct Next(Url);
@@ -81,11 +81,11 @@ struct Snippet {
     html: String,
     action_url: String,
     script_url: String,
-    /// The version of the consent's text, which the form sends along.
+    /// The version of the consent's text; the form sends it along.
     consent_text_version: &'static str,
 }
 
-/// The snippet, in Norwegian bokmål unless English is asked for.
+/// The snippet, in Norwegian bokmål unless `lang` names another language.
 pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::SettingsManage]).await?;
     let Query { lang, next } = ctx.query()?;
@@ -109,7 +109,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::SettingsManage])
         .summary("Get the form as HTML to paste into the dealership's web site")
@@ -140,7 +140,7 @@ fn html(lang: Lang, action: &str, script: &str, dealership: &str, next: Option<&
     )
 }
 
-/// As text of an element, or in the quotes of an attribute.
+/// Escaped for the text of an element or a quoted attribute.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

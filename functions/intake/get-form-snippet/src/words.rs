@@ -1,4 +1,4 @@
-//! What the form says.
+//! The texts of the form.
 use shared::text_enum;
 
 text_enum! {
@@ -19,19 +19,19 @@ pub struct Words {
     pub name: &'static str,
     /// The label of the e-mail address.
     pub email: &'static str,
-    /// The label of the phone number, which does as well.
+    /// The label of the phone number, which is enough by itself.
     pub phone: &'static str,
     /// The label of the car.
     pub vehicle: &'static str,
     /// The label of the message.
     pub message: &'static str,
-    /// What is agreed to, with `{dealership}` for its name.
+    /// The text of the consent, with `{dealership}` for the dealership's name.
     pub consent: &'static str,
-    /// The version of `consent`: a new text is a new version, for what people agreed to is what they read.
+    /// The version of `consent`. A new text needs a new version, since people agree to the text that they read.
     pub consent_version: &'static str,
-    /// The label of the trap, for whoever gets to see it all the same.
+    /// The label of the honeypot, for people who see it all the same.
     pub gotcha: &'static str,
-    /// The button.
+    /// The label of the button.
     pub send: &'static str,
 }
 

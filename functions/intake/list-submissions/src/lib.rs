@@ -1,4 +1,4 @@
-//! `GET /api/v1/submissions`: what the public form received, newest first, for those who review it.
+//! `GET /api/v1/submissions`: what the public form received, newest first, for review.
 use const_format::formatcp;
 use deserr::Deserr;
 use intake::{SUBMISSION_COLUMNS, Submission, Verdict};
@@ -8,7 +8,7 @@ use shared::fields::FieldErrors;
 use shared::page::{self, Cursor, Limit, Order};
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "list-submissions",
     path: "/api/v1/submissions",
@@ -40,7 +40,7 @@ const OF_A_VERDICT: &str = formatcp!(
       order by received_at desc, id desc limit $3"
 );
 
-/// The only order there is.
+/// The only order of this list.
 const ORDER: Order = Order::of(&ROUTE, "-received_at");
 
 #[derive(JsonSchema, Serialize)]
@@ -70,7 +70,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::ok(&Page { items, next_cursor })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll])
         .summary("List what the public form received, newest first")

@@ -1,7 +1,8 @@
-//! Every minute: files what a form has received and nobody has filed, since the process that stored it ended there.
-//! By hand, also as `cargo dev replay`: reads a dealership's submissions anew, as its mapping is now, and lets the leads
-//! follow that they made; a dry run, which rolls the same statements back, tells what would change. It takes each
-//! submission by itself: of two on one lead, the second is told as if the first had stayed as it was.
+//! Every minute: files accepted submissions that were stored but never filed, because their process ended.
+//!
+//! By hand, also as `cargo dev replay`: reads a dealership's submissions again under its current mapping and updates
+//! the leads that they made. A dry run rolls the same statements back and reports what would change. It looks at each
+//! submission alone: it ignores what an earlier submission on the same lead would change.
 use std::collections::BTreeMap;
 
 use intake::{Enquiry, Form, Mapping};
@@ -39,7 +40,7 @@ const WAITING: &str = "select dealership from scope.dealerships_to_parse() deale
 
 const MAPPING: &str = "select version, fields from form_mappings order by version desc limit 1";
 
-/// Not those of the last minute: whoever stored them is about to file them.
+/// Without those of the last minute: their own process is about to file them.
 const UNFILED: &str = "
     select id, received_at, content_type, body, enquiry, filed_at is not null as is_filed from submissions
      where verdict = 'accepted' and filed_at is null and received_at < now() - interval '1 minute'
@@ -54,59 +55,59 @@ const RECEIVED: &str = "
 const PICTURE: &str = "select scope.picture_of_submission($1) as picture";
 const REFILE: &str = "select scope.refile_submission($1, $2, $3)";
 
-/// What to do; nothing said, what is left is filed. An unknown field is refused, so that a mistyped `dry_run` writes
-/// nothing.
+/// The work of a run: by default it files what is left. An unknown field is refused, so that a mistyped `dry_run`
+/// writes nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// To read anew what was read before.
+    /// Reads submissions again.
     #[serde(default)]
     pub replay: Option<Replay>,
 }
 
-/// What to read anew.
+/// The submissions to read again.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Replay {
-    /// Whose submissions.
+    /// The dealership that received them.
     pub dealership_id: Uuid,
-    /// Those received from then on; all, if it is not said.
+    /// Only submissions received since then; all by default.
     #[serde(default)]
     pub since: Option<Timestamp>,
-    /// To change nothing, and tell what would change.
+    /// Whether to change nothing and report what would change.
     pub dry_run: bool,
 }
 
-/// What a run counted.
+/// The counts of a run.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Whether nothing was written.
     pub dry_run: bool,
     /// Submissions that were read.
     pub read: usize,
-    /// Those that are on a lead now and were not, or whose lead is another than it was.
+    /// Submissions that got a lead, or changed one.
     pub changed: usize,
-    /// Those that cannot be read any more; they stay as they are.
+    /// Submissions that can no longer be read; they stay as they are.
     pub unreadable: usize,
-    /// The age of the oldest that was found left, whether or not it could be filed, in seconds; 0 when nothing was, and
-    /// of a replay. An alarm rests on it (`template.yaml`).
+    /// The age in seconds of the oldest submission that was left to file, even if it could not be filed; 0 if there was
+    /// none, and for a replay. An alarm watches it (`template.yaml`).
     pub waiting_seconds: i64,
-    /// In how many of the changed each field is another.
+    /// For each field, in how many of the changed submissions it differs.
     pub fields: BTreeMap<String, usize>,
 }
 
-/// What another mapping makes of a submission. It has personal data in it.
+/// A submission that changed. It has personal data in it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The submission.
     pub id: Uuid,
-    /// Its verdict, and the sender's words on its lead, as they were.
+    /// The verdict, and the sender's words on the lead, before.
     pub before: Value,
-    /// The same as they are now, or would be.
+    /// The same after the change, or as they would be.
     pub after: Value,
 }
 
-/// One run by the clock. What changed is personal data, so the log has the counts alone.
+/// One run by the clock. Differences are personal data, so only the counts are logged.
 ///
 /// # Errors
 /// As [`parse`].
@@ -114,17 +115,17 @@ pub async fn run(job: &Job, request: Request) -> Result<Report, DbError> {
     parse(job, &request, &mut |_| ()).await
 }
 
-/// Files what is left, or reads anew, and tells of each submission that became another.
+/// Files what is left, or reads submissions again, and reports each submission that changed.
 ///
 /// # Errors
-/// [`DbError`]; what was done until then stays, and the next run goes on from there.
+/// [`DbError`]. What the run did until then stays, and the next run goes on from there.
 pub async fn parse(
     job: &Job,
     request: &Request,
-    tell: &mut dyn FnMut(Difference),
+    on_difference: &mut dyn FnMut(Difference),
 ) -> Result<Report, DbError> {
     let dry_run = request.replay.as_ref().is_some_and(|replay| replay.dry_run);
-    let mut run = Run { job, report: Report { dry_run, ..Report::default() }, tell };
+    let mut run = Run { job, report: Report { dry_run, ..Report::default() }, on_difference };
     match &request.replay {
         Some(replay) => run.go_through(RECEIVED, replay.dealership_id, replay.since).await?,
         None => {
@@ -139,7 +140,7 @@ pub async fn parse(
 struct Run<'a> {
     job: &'a Job,
     report: Report,
-    tell: &'a mut dyn FnMut(Difference),
+    on_difference: &'a mut dyn FnMut(Difference),
 }
 
 impl Run<'_> {
@@ -199,7 +200,7 @@ impl Run<'_> {
             for field in changed(&before, &after) {
                 *self.report.fields.entry(field.to_owned()).or_default() += 1;
             }
-            (self.tell)(Difference { id, before, after });
+            (self.on_difference)(Difference { id, before, after });
         }
         Ok(())
     }
@@ -215,7 +216,7 @@ fn picture(rows: &[Row]) -> Result<Value, DbError> {
     Ok(picture.flatten().unwrap_or_default())
 }
 
-/// The names of the fields that two pictures do not have alike.
+/// The names of the fields in which two pictures differ.
 pub fn changed<'a>(before: &'a Value, after: &'a Value) -> impl Iterator<Item = &'a str> {
     let names = |picture: &'a Value| picture.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
     let only_before = names(before).filter(|name| after.get(name).is_none());

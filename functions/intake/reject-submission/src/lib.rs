@@ -1,9 +1,9 @@
-//! `POST /api/v1/submissions/{id}/reject`: a person says that a submission is no customer's.
+//! `POST /api/v1/submissions/{id}/reject`: marks a submission as spam.
 use const_format::formatcp;
 use intake::{SUBMISSION_COLUMNS, Submission};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "reject-submission",
     method: "POST",
@@ -13,7 +13,7 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// The row as it is afterwards, when it is there. One that is on a lead already stays as it is.
+/// The row after the change, if it exists. A submission that is on a lead stays as it is.
 const REJECT: &str = formatcp!(
     "with rejected as (
         update submissions set verdict = 'spam', reviewed_by = scope.user_id(), reviewed_at = now()
@@ -25,7 +25,7 @@ const REJECT: &str = formatcp!(
              union all select * from submissions where id = $1 and not exists (select from rejected)) submission"
 );
 
-/// 200 with the submission; 404 when it is not there, 409 when it is on a lead: then delete the lead.
+/// 200 with the submission; 404 when it does not exist; 409 when it is on a lead already: delete the lead instead.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?;
     let id = ctx.path_id("id")?;
@@ -38,7 +38,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::ok(&submission)
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
         .summary("Mark a submission as spam")

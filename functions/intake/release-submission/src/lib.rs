@@ -1,5 +1,5 @@
-//! `POST /api/v1/submissions/{id}/release`: a person says that a held submission, or one taken for spam, is a
-//! customer's. It is read anew, as the mapping is now, and filed.
+//! `POST /api/v1/submissions/{id}/release`: accepts a submission that is held or marked as spam. It is read again under
+//! the current mapping, and filed.
 use const_format::formatcp;
 use intake::{Enquiry, FILE_SUBMISSION_SQL, Form, Mapping, SUBMISSION_COLUMNS, Submission};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use shared::error::StatusCode;
 use shared::fields;
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "release-submission",
     method: "POST",
@@ -19,7 +19,7 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// The row when it is there. One that is accepted already stays as it is.
+/// The row, if it exists. An accepted submission stays as it is.
 const RELEASE: &str = "
     with released as (
         update submissions set verdict = 'accepted', reviewed_by = scope.user_id(), reviewed_at = now()
@@ -33,7 +33,7 @@ const RELEASE: &str = "
 
 const RELEASED: &str = formatcp!("select {SUBMISSION_COLUMNS} from submissions where id = $1");
 
-/// 200 with the submission and the lead that it is on; 404 when it is not there; 422 when nothing in it says how to reach the customer.
+/// 200 with the submission and its lead; 404 when it does not exist; 422 when it has nothing to reach the customer by.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?;
     let id = ctx.path_id("id")?;
@@ -52,7 +52,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::ok(&Submission::try_from(row)?)
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
         .summary("Accept a submission that is held or marked as spam")

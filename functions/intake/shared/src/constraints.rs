@@ -7,7 +7,7 @@ pub const CONSTRAINTS: &[Constraint] = &[
     ("form_mappings_pkey", || {
         ApiError::conflict(
             "settings_changed",
-            "Somebody else changed the mapping just now: get it and try again.",
+            "Another administrator changed the mapping just now: get it and try again.",
         )
     }),
     ("form_mappings_names_check", || {

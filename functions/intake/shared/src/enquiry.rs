@@ -1,4 +1,4 @@
-//! What a form's fields mean, by names that are understood anyway and by the dealership's own mapping.
+//! The meaning of a form's fields: by well-known names, and by the dealership's own mapping.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const MAX_MAPPED: usize = 100;
 /// Characters of a field's name in a mapping.
 const MAX_MAPPED_CHARS: usize = 200;
 
-/// What a field of a dealership's form is there for.
+/// What a field of a dealership's form means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserr, Serialize)]
 #[deserr(try_from(String) = MappedTo::parse -> Invalid)]
 #[serde(into = "&'static str")]
@@ -29,7 +29,7 @@ pub enum MappedTo {
     Field(LeadField),
     /// The customer's consent to marketing.
     MarketingConsent,
-    /// Nothing that a sales rep wants to read.
+    /// Nothing of interest to a sales rep.
     Ignored,
 }
 
@@ -38,7 +38,7 @@ impl MappedTo {
         match value.as_str() {
             "marketing_consent" => Ok(Self::MarketingConsent),
             "ignored" => Ok(Self::Ignored),
-            // A form's leads are always the web site's.
+            // The source of a form's lead is always the web site.
             "source" => Err(Self::unknown()),
             _ => LeadField::parse(value).map(Self::Field).map_err(|_| Self::unknown()),
         }
@@ -61,9 +61,9 @@ impl From<MappedTo> for &'static str {
     }
 }
 
-/// What the fields of one dealership's form mean, beside the names that are understood anyway, as in
-/// `{"Reg.nr.": "vehicle_of_interest", "Nyhetsbrev": "marketing_consent", "side": "ignored"}`. Names are compared
-/// without regard to case. As a merge patch, `Mapping<Patch<MappedTo>>`, it changes the names it has.
+/// A dealership's own names for the fields of its form, beside the well-known ones: `{"Reg.nr.": "vehicle_of_interest",
+/// "Nyhetsbrev": "marketing_consent", "side": "ignored"}`. Case does not matter in names. As a merge patch,
+/// `Mapping<Patch<MappedTo>>`, it changes the names that it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mapping<To = MappedTo>(BTreeMap<String, To>);
 
@@ -118,7 +118,7 @@ impl Mapping {
     }
 }
 
-/// By hand, for deserr's own maps forget what was wrong in them.
+/// Written by hand, since deserr's own maps do not collect the errors of their values.
 impl<To: Deserr<FieldErrors>> Deserr<FieldErrors> for Mapping<To> {
     fn deserialize_from_value<V: IntoValue>(
         value: deserr::Value<V>,
@@ -148,8 +148,8 @@ impl<To: Deserr<FieldErrors>> Deserr<FieldErrors> for Mapping<To> {
     }
 }
 
-/// A customer's words as the columns of a lead. Nothing that they typed is lost: what fits no column is in the
-/// message, a line for each field.
+/// A customer's words as the columns of a lead. No typed text is lost: the message has a line for each field that fits
+/// no column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Enquiry {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,7 +175,7 @@ pub struct Enquiry {
 }
 
 impl Enquiry {
-    /// What `form` says. Of two fields with one meaning the first that fits it counts.
+    /// Reads a form. Of several fields with one meaning the first that fits counts.
     #[must_use]
     pub fn read(form: &Form, mapping: &Mapping) -> Self {
         let mut enquiry = Self::default();
@@ -201,7 +201,7 @@ impl Enquiry {
         enquiry
     }
 
-    /// Whether the value is where it belongs now: it fits, and nothing is there yet.
+    /// Takes the value if it fits and its place is empty; returns whether it did.
     fn take(&mut self, meaning: Option<MappedTo>, value: &str) -> bool {
         let field = match meaning {
             None => return false,
@@ -251,7 +251,7 @@ fn put(column: &mut Option<String>, value: &str, max_chars: usize) -> bool {
     fits
 }
 
-/// A checkbox as browsers and form builders send it, in English and Norwegian.
+/// The value of a checkbox, as browsers and form builders send it in English and Norwegian.
 fn is_ticked(value: &str) -> Option<bool> {
     match plain(value).as_str() {
         "on" | "true" | "1" | "yes" | "ja" | "x" => Some(true),
@@ -264,7 +264,7 @@ fn plain(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Without control characters but line breaks and tabs.
+/// The text without control characters other than line breaks and tabs.
 fn clean(text: &str) -> String {
     let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     text.trim().chars().map(|c| if odd(c) { ' ' } else { c }).collect()
@@ -351,9 +351,9 @@ mod tests {
     fn a_mapping_that_means_nothing_is_refused_whole() {
         let errors =
             fields::read::<Mapping>(json!({"a": "colour", "b": "source", "c": 7, "d": "email"})).unwrap_err();
-        let mut told: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
-        told.sort_unstable();
-        assert_eq!(told, ["a", "b", "c"]);
+        let mut fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["a", "b", "c"]);
         let many: Map<String, Value> = (0..101).map(|n| (n.to_string(), json!("email"))).collect();
         assert!(fields::read::<Mapping>(many.into()).is_err());
     }

@@ -1,4 +1,4 @@
-//! A form's body as fields: JSON, URL-encoded and multipart say the same.
+//! The body of a form as fields, the same for JSON, URL-encoded and multipart bodies.
 use std::collections::HashMap;
 
 use lambda_http::http::StatusCode;
@@ -13,22 +13,23 @@ use shared::error::ApiError;
 const MAX_FIELDS: usize = 100;
 /// Characters of a field's name.
 const MAX_NAME_CHARS: usize = 200;
-/// Objects and lists inside one another, in JSON.
+/// Levels of objects and lists, in JSON.
 const MAX_DEPTH: usize = 5;
 
-/// Fields that people do not see and bots fill in; ours is the first, the others are those of other form services.
+/// Honeypots: people do not see these fields, and bots fill them in. The first is ours, the others are those of other
+/// form services.
 const HONEYPOTS: [&str; 4] = ["_gotcha", "_honey", "bot-field", "botcheck"];
-/// Where the browser goes next.
+/// The page to which the browser goes next.
 const REDIRECT_TARGET: &str = "_next";
-/// When the form was shown; see [`super::RenderToken`].
+/// The token with the time at which the form was shown; see [`super::RenderToken`].
 const RENDERED: &str = "_t";
 /// Cloudflare Turnstile's token.
 const TURNSTILE: &str = "cf-turnstile-response";
-/// Tokens of other captcha services: no content.
+/// Tokens of other captcha services: they are no content.
 const OTHER_CAPTCHAS: [&str; 2] = ["g-recaptcha-response", "h-captcha-response"];
 
-/// What a form sent: its fields in their order, blank ones left out, and apart from them what steers us.
-/// A name that came more than once has its values in one, separated by commas.
+/// The fields of a form in their order, without blank ones, and apart from them the control fields. A name that came
+/// several times has its values in one, separated by commas.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Form {
     fields: Vec<(String, String)>,
@@ -36,24 +37,24 @@ pub struct Form {
     honeypot: Honeypot,
 }
 
-/// What became of the trap.
+/// The state of the honeypot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Honeypot {
-    /// It was not sent: not our form, or a bot that leaves out what it does not know.
+    /// Not sent: it is not our form, or a bot left out an unknown field.
     #[default]
     Absent,
-    /// Sent and left empty, as by a person.
+    /// Sent empty, as by a person.
     Empty,
-    /// Sent with something in it.
+    /// Sent with a value, as by a bot.
     Filled,
 }
 
 impl Form {
-    /// Reads a body by its content type. Files are passed over.
+    /// Reads a body by its content type. Files are skipped.
     ///
     /// # Errors
-    /// 413 above [`MAX_BODY_BYTES`], 415 for another content type, 400 when it cannot be read or has more than 100
-    /// fields, a name of more than 200 characters, a NUL character, or JSON nested more than 5 deep.
+    /// 413 above [`MAX_BODY_BYTES`]; 415 for another content type; 400 when the body cannot be read, has more than 100
+    /// fields, a name of more than 200 characters, a NUL character, or JSON with more than 5 levels.
     pub async fn read(content_type: &str, body: &[u8]) -> Result<Self, ApiError> {
         if body.len() > MAX_BODY_BYTES {
             return Err(ApiError::too_large("The body has more than 64 KiB."));
@@ -92,13 +93,13 @@ impl Form {
             let filled = !value.is_empty() || self.honeypot == Honeypot::Filled;
             self.honeypot = if filled { Honeypot::Filled } else { Honeypot::Empty };
         } else if value.is_empty() || OTHER_CAPTCHAS.contains(&name.as_str()) {
-            // An empty field says nothing.
+            // A blank field has no content.
         } else if let Some(control) =
             [REDIRECT_TARGET, RENDERED, TURNSTILE].into_iter().find(|known| *known == name)
         {
             self.control.entry(control).or_insert_with(|| value.to_owned());
         } else if name.starts_with('_') {
-            // Every such name is control, also one that we do not know.
+            // Every name with an underscore is a control field, known or not.
         } else if let Some((_, values)) = self.fields.iter_mut().find(|(known, _)| *known == name) {
             values.push_str(", ");
             values.push_str(value);
@@ -119,19 +120,19 @@ impl Form {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// What became of the trap.
+    /// The state of the honeypot.
     #[must_use]
     pub fn honeypot(&self) -> Honeypot {
         self.honeypot
     }
 
-    /// Where the form wants the browser to go next, as it says.
+    /// The page to which the form sends the browser, unchecked.
     #[must_use]
     pub fn redirect_target(&self) -> Option<&str> {
         self.control.get(REDIRECT_TARGET).map(String::as_str)
     }
 
-    /// The token that says when the form was shown.
+    /// The token with the time at which the form was shown.
     #[must_use]
     pub fn rendered(&self) -> Option<&str> {
         self.control.get(RENDERED).map(String::as_str)
@@ -143,8 +144,8 @@ impl Form {
         self.control.get(TURNSTILE).map(String::as_str)
     }
 
-    /// SHA-256 of what was said, the same for every encoding and order of the fields and for any white space, so that
-    /// a double submit is known by it.
+    /// SHA-256 of the fields. The encoding, the order of the fields and white space make no difference, so it
+    /// recognizes a repeated submission.
     #[must_use]
     pub fn content_hash(&self) -> Vec<u8> {
         let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -152,7 +153,7 @@ impl Form {
             self.fields.iter().map(|(name, value)| (path(name), plain(value))).collect();
         said.sort_unstable();
         let mut hash = Sha256::new();
-        // Lengths first, so that no value can pass for a name.
+        // Each text after its length, so that no value can look like a name.
         for text in said.iter().flat_map(|(name, value)| [name, value]) {
             hash.update(text.len().to_be_bytes());
             hash.update(text);
@@ -161,7 +162,7 @@ impl Form {
     }
 }
 
-/// `consent[marketing]` of a form is the `consent.marketing` of nested JSON.
+/// The path of a name: `consent[marketing]` is `consent.marketing`, as in nested JSON.
 pub(super) fn path(name: &str) -> String {
     name.replace('[', ".").replace(']', "")
 }
@@ -177,7 +178,7 @@ fn json(body: &[u8]) -> Result<Vec<(String, String)>, ApiError> {
     Ok(sent)
 }
 
-/// Values inside objects get names such as `customer.email`; those of a list have the list's name.
+/// Flattens JSON: values in objects get names such as `customer.email`; values in a list have the name of the list.
 fn flatten(
     json: &Value,
     name: String,

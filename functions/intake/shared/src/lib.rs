@@ -1,5 +1,5 @@
-//! What a public form sends, what is understood by it, and how it becomes a lead. Whoever reads a submission, at once,
-//! after a release or later from what was stored, reads it here, and so reads the same.
+//! Submissions of public forms: what a form sends, what it means, and how it becomes a lead. Every function that reads
+//! a submission reads it here.
 mod constraints;
 mod enquiry;
 mod form;
@@ -16,6 +16,6 @@ pub use settings::{FormSettings, MappingVersion};
 pub use submission::{SUBMISSION_COLUMNS, Submission, Verdict};
 pub use token::{RenderToken, TokenKeys};
 
-/// Files an [`Enquiry`] ($2), read under a mapping's version ($3), of a submission ($1): on an open lead of the same
-/// contact or on a new one. What is filed already stays as it is.
+/// Files an [`Enquiry`] ($2) that was read from a submission ($1) under a version of the mapping ($3): on an open lead
+/// of the same contact, or on a new lead. A filed submission stays as it is.
 pub const FILE_SUBMISSION_SQL: &str = "select scope.file_submission($1, $2, $3)";

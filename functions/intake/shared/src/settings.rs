@@ -5,29 +5,29 @@ use serde_json::Value;
 
 use crate::Mapping;
 
-/// How a dealership's public form behaves.
+/// The settings of a dealership's public form.
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct FormSettings {
-    /// Exact origins whose scripts may read the form's answer.
+    /// Exact origins from which scripts may read the form's answer.
     pub origins: Vec<String>,
-    /// Exact origins that a plain form may send the browser on to.
+    /// Exact origins to which a form without the script may send the browser.
     pub redirect_origins: Vec<String>,
-    /// Whether what comes without a captcha is held.
+    /// Whether a submission without a captcha is held.
     pub captcha_required: bool,
-    /// Submissions accepted in an hour; what is beyond is held.
+    /// Submissions accepted in an hour; more are held.
     pub hourly_cap: i32,
-    /// Submissions accepted from one address in ten minutes; what is beyond is held.
+    /// Submissions accepted from one address in ten minutes; more are held.
     pub address_cap: i32,
-    /// What the form's fields mean.
+    /// The meaning of the form's fields.
     pub mapping: MappingVersion,
 }
 
-/// A [`Mapping`] that was in force.
+/// One version of a [`Mapping`].
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct MappingVersion {
-    /// 0 before the first: the names that are understood anyway.
+    /// 0 before the first mapping: only well-known names count.
     pub version: i32,
-    /// As the dealership gave them.
+    /// The mapping, as the dealership set it.
     #[schemars(with = "Mapping")]
     pub fields: Value,
 }

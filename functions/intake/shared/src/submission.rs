@@ -1,4 +1,4 @@
-//! What staff see of a submission.
+//! A submission, as the dealership's people see it.
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,13 +10,13 @@ use shared::db::Row;
 use shared::text_enum;
 
 text_enum! {
-    /// What is to become of a submission.
+    /// The verdict on a submission.
     Verdict {
-        /// It is a lead, or will be in a moment.
+        /// It is on a lead, or will be in a moment.
         Accepted = "accepted",
-        /// A person has to look at it.
+        /// A person has to review it.
         Held = "held",
-        /// It looks like no customer's.
+        /// It looks like spam.
         Spam = "spam",
     }
 }
@@ -29,20 +29,20 @@ pub struct Submission {
     pub received_at: Timestamp,
     #[schemars(with = "Verdict")]
     pub verdict: String,
-    /// Why it is held or spam, as codes.
+    /// The codes of the reasons why it is held or spam.
     pub reasons: Vec<String>,
-    /// What was read from it, in the columns of a lead; null until it has been read.
+    /// What was read from it, in the columns of a lead; null until then.
     #[schemars(with = "Option<Enquiry>")]
     pub enquiry: Option<Value>,
-    /// The dealership's mapping under which it was read; 0 without one.
+    /// The version of the dealership's mapping under which it was read; 0 without a mapping.
     pub mapping_version: Option<i32>,
     pub lead_id: Option<Uuid>,
-    /// Whether it made that lead, or was added to it.
+    /// Whether it created that lead; otherwise it was added to the lead.
     pub made_lead: bool,
     pub filed_at: Option<Timestamp>,
     pub reviewed_by: Option<Uuid>,
     pub reviewed_at: Option<Timestamp>,
-    /// The site that it came from, as the browser says.
+    /// The web site that it came from, as the browser says.
     pub origin: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! When a form was shown: a time under a signature, which the form sends back as `_t`.
+//! The signed time at which a form was shown. The form sends it back as `_t`.
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -8,30 +8,30 @@ use uuid::Uuid;
 
 use shared::config::{Settings, StartupError};
 
-/// Faster than this, in seconds, nobody fills a form in.
+/// The least age of a token, in seconds: no person fills in a form faster.
 const MIN_AGE_SECONDS: i64 = 2;
-/// Older than this, in seconds, a page was left open, or a token is passed around.
+/// The greatest age of a token, in seconds. An older page was left open, or its token is passed around.
 const MAX_AGE_SECONDS: i64 = 24 * 60 * 60;
-/// How far ahead of ours the clock that signed may be, in seconds.
+/// How far the clock that signed may be ahead of ours, in seconds.
 const MAX_SKEW_SECONDS: i64 = 5;
-/// Bytes of a key.
+/// The fewest bytes of a key.
 const MIN_KEY_BYTES: usize = 16;
-/// The setting: one secret, or several separated by commas while they are rotated; the first one signs.
+/// The setting: one secret, or several separated by commas during a rotation. The first one signs.
 const SETTING: &str = "FORM_SECRETS";
 
-/// The keys under which a form's time is signed and its senders' addresses are hashed.
+/// The keys that sign the time of a form and hash the addresses of senders.
 pub struct TokenKeys(Vec<Vec<u8>>);
 
-/// What a token says of the time between showing the form and sending it.
+/// The verdict on the time between showing the form and sending it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenderToken {
-    /// A time that a person needs.
+    /// As long as a person needs.
     Good,
     /// Less than 2 seconds.
     TooFast,
     /// More than 24 hours.
     Stale,
-    /// Not ours, or another dealership's.
+    /// The token is not ours, or is another dealership's.
     Forged,
 }
 
@@ -57,7 +57,7 @@ impl TokenKeys {
         Ok(Self(keys))
     }
 
-    /// The token of a form of `dealership` that is shown at `now`.
+    /// The token for a form of `dealership` that is shown at `now`.
     #[must_use]
     pub fn sign(&self, dealership: Uuid, now: Timestamp) -> String {
         let seconds = now.as_second();
@@ -66,7 +66,7 @@ impl TokenKeys {
         format!("{seconds}.{}", signature.unwrap_or_default())
     }
 
-    /// What `token` says of a form of `dealership` that came at `now`.
+    /// The verdict on the token of a form of `dealership` that was sent at `now`.
     #[must_use]
     pub fn verify(&self, dealership: Uuid, token: &str, now: Timestamp) -> RenderToken {
         let Some(shown) = self.shown(dealership, token) else { return RenderToken::Forged };
@@ -78,7 +78,7 @@ impl TokenKeys {
         }
     }
 
-    /// The time in a token whose signature is good, in seconds.
+    /// The time in a token with a valid signature, in seconds.
     fn shown(&self, dealership: Uuid, token: &str) -> Option<i64> {
         let (seconds, signature) = token.split_once('.')?;
         let seconds: i64 = seconds.parse().ok()?;
@@ -88,7 +88,7 @@ impl TokenKeys {
         self.0.iter().any(|key| is_ours(key)).then_some(seconds)
     }
 
-    /// A name for an address that says nothing about it to anyone without the key.
+    /// A pseudonym of an address: without the key nothing can be learned from it.
     #[must_use]
     pub fn pseudonym(&self, address: &str) -> Option<Vec<u8>> {
         let mac = Hmac::<Sha256>::new_from_slice(self.0.first()?).ok()?;

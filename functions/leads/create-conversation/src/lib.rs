@@ -1,4 +1,4 @@
-//! `POST /api/v1/conversations`: one message on a lead. It records what was said; sending is not its business.
+//! `POST /api/v1/conversations`: records a message on a lead. It sends nothing.
 use const_format::formatcp;
 use deserr::Deserr;
 use leads::{AuthorKind, CONVERSATION_COLUMNS, Channel, Conversation, Direction};
@@ -8,7 +8,7 @@ use shared::fields::{FieldErrors, Id, Text};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "create-conversation",
     method: "POST",
@@ -28,10 +28,10 @@ struct NewConversation {
     #[deserr(default = outbound())]
     #[schemars(default = "outbound")]
     direction: Direction,
-    /// The customer for an inbound message, a human for an outbound one, unless it says otherwise.
+    /// By default the customer for an inbound message and a human for an outbound one.
     #[deserr(default)]
     author_kind: Option<AuthorKind>,
-    /// Sent by a machine on somebody's behalf, such as an out-of-office note: stops no clock.
+    /// Whether a machine sent it for a person, such as an out-of-office note: it does not count as a response.
     #[deserr(default)]
     #[schemars(default)]
     auto_reply: bool,
@@ -41,7 +41,7 @@ struct NewConversation {
     message_metadata: JsonObject,
 }
 
-/// As the constraints of the table say it.
+/// The rules of the table's constraints.
 fn either_direction() -> [Value; 2] {
     let inbound = json!({
         "direction": { "const": "inbound" },
@@ -60,14 +60,14 @@ fn outbound() -> Direction {
     Direction::Outbound
 }
 
-/// Whatever the channel knows of the message, kept as it is.
+/// The channel's own data about the message, kept unchanged.
 #[derive(Default, Deserr, JsonSchema)]
 #[schemars(inline)]
 #[deserr(try_from(Value) = JsonObject::parse -> shared::fields::Invalid)]
 struct JsonObject(Map<String, Value>);
 
-/// Nothing is made when the lead is not there or the idempotency key is taken. The lead's count and its
-/// first-response times follow by trigger.
+/// Inserts nothing when there is no such lead or the idempotency key is taken. Triggers update the lead's count and
+/// first-response times.
 const INSERT: &str = formatcp!(
     "with lead as (
         select id from leads where id = $4 and deleted_at is null
@@ -88,7 +88,7 @@ const REPLAY: &str = formatcp!(
       where k.route = 'create-conversation' and k.key = $1"
 );
 
-/// 201 with the conversation; 404 when the lead is not there or not the caller's to see.
+/// 201 with the conversation; 404 when the lead does not exist or the caller may not see it.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?.with_fixed_plan();
     ctx.no_query()?;
@@ -124,7 +124,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::created(format!("/api/v1/leads/{}/conversations", message.lead_id), &message)
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit, Permission::LeadsViewAssigned])
         .summary("Record a message on a lead")

@@ -1,4 +1,4 @@
-//! `POST /api/v1/leads`: a new lead.
+//! `POST /api/v1/leads`: creates a lead.
 use const_format::formatcp;
 use deserr::Deserr;
 use leads::{
@@ -12,7 +12,7 @@ use shared::fields::{FieldErrors, Id};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "create-lead",
     method: "POST",
@@ -23,7 +23,7 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// What a caller says of a new lead, in the names of the columns it fills.
+/// The body. Its names are those of the columns.
 #[derive(Deserr, JsonSchema, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 #[schemars(deny_unknown_fields, extend("anyOf" = one_of_the_contacts()))]
@@ -57,13 +57,14 @@ struct NewLead {
     consent: Consent,
 }
 
-/// As `leads_contact_check` says it: a lead is of somebody.
+/// The rule of `leads_contact_check`: a lead has a name, a way to reach the customer, or a company.
 fn one_of_the_contacts() -> Vec<Value> {
     let given = |name: &str| json!({ "required": [name], "properties": { name: { "type": "string" } } });
     ["first_name", "last_name", "email", "phone", "company"].map(given).into()
 }
 
-/// Nothing is made when the idempotency key is taken; two at once wait for each other at its primary key.
+/// Inserts nothing when the idempotency key is taken. Of two requests with one key, the second waits at the primary
+/// key.
 const INSERT: &str = formatcp!(
     "with taken as (
         insert into idempotency_keys (route, key, request_hash, resource_id)
@@ -89,7 +90,7 @@ const REPLAY: &str = formatcp!(
       where k.route = 'create-lead' and k.key = $1"
 );
 
-/// 201 with the lead; the same again for the same `Idempotency-Key` and body.
+/// 201 with the lead; the same `Idempotency-Key` and body return the first lead.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?.with_fixed_plan();
     ctx.no_query()?;
@@ -107,7 +108,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::created(format!("/api/v1/leads/{}", lead.id), &lead)?.etag(lead.version))
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
         .summary("Create a lead")

@@ -1,7 +1,7 @@
-//! `DELETE /api/v1/leads/{id}`: takes a lead out of sight; its row and its messages stay.
+//! `DELETE /api/v1/leads/{id}`: hides a lead; its row and its messages stay.
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "delete-lead",
     method: "DELETE",
@@ -12,7 +12,7 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// One row when the lead is there; `changed` tells whether `If-Match` let it go.
+/// One row if the lead exists; `changed` is false if `If-Match` names another version.
 const SQL: &str = "
     with changed as (
         update leads set deleted_at = now()
@@ -21,7 +21,7 @@ const SQL: &str = "
     )
     select exists (select from changed) as changed from leads where id = $1 and deleted_at is null";
 
-/// 204; 404 when the lead is not there or not the caller's to see; 412 when `If-Match` names another version.
+/// 204; 404 when the lead does not exist or the caller may not see it; 412 when `If-Match` names another version.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsDelete]).await?.with_fixed_plan();
     let id = ctx.path_id("id")?;
@@ -31,7 +31,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     if row.try_get("changed")? { Ok(Answer::no_content()) } else { Err(ApiError::precondition_failed()) }
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsDelete])
         .summary("Delete a lead")

@@ -1,4 +1,4 @@
-//! `GET /api/v1/leads/export`: the leads that a list with these filters would show, all of them, as a CSV file.
+//! `GET /api/v1/leads/export`: all leads that the filters find, as a CSV file.
 use const_format::formatcp;
 use csv::{Terminator, WriterBuilder};
 use futures_util::{StreamExt, stream};
@@ -9,23 +9,22 @@ use shared::docs::{Header, Media};
 use shared::error::StatusCode;
 use shared::{ApiError, Ctx, Download, Front, Operation, Permission, Route};
 
-/// As the function URL is called: API Gateway would gather the whole answer first, and end at 6 MB.
-/// `tests/it/routes.rs` holds it equal to `template.yaml`.
+/// It has a function URL: API Gateway would buffer the whole answer, and refuse more than 6 MB.
 pub const ROUTE: Route = Route {
     name: "export-leads",
     path: "/api/v1/leads/export",
     front: Front::StreamingUrl,
     timeout_seconds: 120,
     statements: &[&[("rows", ROWS)]],
-    // The second ends the transaction, for whose last row the first had to wait.
+    // The last row ends the first flush; the second ends the transaction.
     flushes: 2,
     ..Route::DEFAULT
 };
 
-/// What tells Excel that the file is UTF-8.
+/// Without this mark Excel does not read the file as UTF-8.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// The header, which other programs rely on; new columns go to the end.
+/// The header. Other programs rely on it: new columns go to the end.
 const COLUMNS: [&str; 17] = [
     "id",
     "created_at",
@@ -46,8 +45,8 @@ const COLUMNS: [&str; 17] = [
     "marketing_consent",
 ];
 
-/// The columns as text, newest lead first; the order is by the table's columns, which have an index, and not by the
-/// texts of the same name.
+/// The columns as text, newest lead first. The order names the table's columns, which have an index, and not the texts
+/// of the same name.
 const ROWS: &str = formatcp!(
     r#"declare streamed no scroll cursor for
        select id::text,
@@ -61,7 +60,7 @@ const ROWS: &str = formatcp!(
         order by leads.created_at desc, leads.id desc"#
 );
 
-/// The file: UTF-8 with a byte order mark, RFC 4180, and no cell that a spreadsheet would compute.
+/// The file: UTF-8 with a byte order mark, formatted as RFC 4180, without formulas.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Download, ApiError> {
     let scope = ctx.member(&[Permission::LeadsExport]).await?;
     let filters: LeadFilters = ctx.query()?;
@@ -74,7 +73,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Download, ApiError> {
     Ok(Download::new("text/csv; charset=utf-8; header=present", "leads.csv", file))
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsExport])
         .summary("Export the leads that the filters find, as a CSV file")

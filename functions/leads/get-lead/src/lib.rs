@@ -3,7 +3,7 @@ use const_format::formatcp;
 use leads::{JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead};
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route =
     Route { name: "get-lead", path: "/api/v1/leads/{id}", statements: &[&[("lead", SQL)]], ..Route::DEFAULT };
 
@@ -11,7 +11,7 @@ const SQL: &str = formatcp!(
     "select {LEAD_COLUMNS} from leads l {JOIN_LAST_MESSAGE} where l.id = $1 and l.deleted_at is null"
 );
 
-/// The lead, or 404 when it is not there or not the caller's to see.
+/// The lead; 404 when it does not exist or the caller may not see it.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope =
         ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?.with_fixed_plan();
@@ -22,7 +22,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::ok(&lead)?.etag(lead.version))
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
         .summary("Get a lead")

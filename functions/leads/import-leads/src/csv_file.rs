@@ -1,4 +1,4 @@
-//! A CSV file as programs really write them: its encoding, its delimiter, its columns and its rows.
+//! Reads a CSV file as spreadsheets and other programs write it: encoding, delimiter, columns and rows.
 use std::borrow::Cow;
 use std::io::Read;
 
@@ -11,18 +11,18 @@ use serde::Serialize;
 use shared::ApiError;
 use shared::error::StatusCode;
 
-/// Rows of a file, without the header and blank ones.
+/// Rows of a file, without its header and blank rows.
 const MAX_ROWS: usize = 10_000;
 /// Columns of a file.
 const MAX_COLUMNS: usize = 100;
-/// Characters of a header that an answer repeats.
+/// Characters of a header in the answer.
 const MAX_HEADER_CHARS: usize = 200;
-/// Norwegian Excel writes semicolons, for it needs the comma in numbers.
+/// Norwegian Excel writes semicolons, since its numbers have commas.
 const DELIMITERS: [u8; 3] = *b",;\t";
-/// A record of its own behind the last one, unless a quotation mark was never closed.
+/// Added behind the file. It becomes a record of its own, unless a quotation mark was never closed.
 const END: &str = "\n\u{1}";
 
-/// The codes of a file that cannot be read.
+/// The codes of the refusals of a file.
 pub(crate) const REFUSALS: [&str; 6] = [
     "empty_file",
     "too_many_columns",
@@ -32,17 +32,17 @@ pub(crate) const REFUSALS: [&str; 6] = [
     "unreadable_text",
 ];
 
-/// A file, read.
+/// A file that was read.
 #[derive(Debug)]
 pub(crate) struct CsvFile {
-    /// As the WHATWG calls it.
+    /// The WHATWG's name of the encoding.
     pub(crate) encoding: &'static str,
     pub(crate) delimiter: char,
     pub(crate) columns: Vec<Column>,
     pub(crate) records: Vec<Record>,
 }
 
-/// How a header was understood: not at all when there is no field.
+/// A header, and the field that it means, if any.
 #[derive(Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub(crate) struct Column {
     pub(crate) header: String,
@@ -52,19 +52,19 @@ pub(crate) struct Column {
 /// A row that is not blank.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// As a spreadsheet numbers it.
+    /// The row's number in a spreadsheet.
     pub(crate) row: u32,
-    /// What its cells say, blank ones left out; of several columns for one field the first that is not blank.
+    /// The cells that are not blank. Of several columns for one field the first such cell counts.
     pub(crate) fields: Vec<(LeadField, String)>,
-    /// Why its cells cannot be trusted.
+    /// Why the cells cannot be trusted, if so.
     pub(crate) damage: Option<&'static str>,
 }
 
 impl CsvFile {
-    /// Reads a whole file.
+    /// Reads a file.
     ///
     /// # Errors
-    /// 422 when it is empty, too long, too wide, no text, or has no column that we know.
+    /// 422 when the file is empty, too long or too wide, is not text, or has no known column.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, ApiError> {
         let (text, encoding) = decode(bytes)?;
         let delimiter = delimiter(&text);
@@ -108,7 +108,7 @@ impl Column {
 }
 
 impl Record {
-    /// None for a blank row.
+    /// `None` for a blank row.
     fn of(row: u32, cells: &StringRecord, columns: &[Column]) -> Option<Self> {
         if cells.iter().all(|cell| cell.trim().is_empty()) {
             return None;
@@ -128,8 +128,8 @@ impl Record {
     }
 }
 
-/// One encoding for the whole file: what its byte order mark says, or UTF-8 if it is, or Windows-1252, which Excel
-/// writes and which contains the letters of ISO 8859-1.
+/// Decodes the whole file in one encoding: that of its byte order mark, else UTF-8 if the bytes are valid, else
+/// Windows-1252. Excel writes Windows-1252, and it contains the letters of ISO 8859-1.
 fn decode(bytes: &[u8]) -> Result<(Cow<'_, str>, &'static str), ApiError> {
     let marked = Encoding::for_bom(bytes)
         .map(|(encoding, length)| (encoding, bytes.get(length..).unwrap_or_default()));
@@ -143,18 +143,18 @@ fn decode(bytes: &[u8]) -> Result<(Cow<'_, str>, &'static str), ApiError> {
     Ok((text, encoding.name()))
 }
 
-/// The delimiter whose header has the most columns that we know, or else the most columns.
+/// The delimiter by which the header has the most known columns; of equals, the most columns.
 fn delimiter(text: &str) -> u8 {
     let columns = |delimiter: &u8| {
         let header = Rows::new(text, *delimiter).next_row();
         let known = |header: &StringRecord| header.iter().filter(|name| lead_field(name).is_some()).count();
         header.map(|(_, header)| (known(&header), header.len()))
     };
-    // Of equals the last is the greatest, and a comma is the rule.
+    // `max_by_key` takes the last of equals: the comma.
     DELIMITERS.into_iter().rev().max_by_key(columns).unwrap_or(b',')
 }
 
-/// The records of a text, each with the number that a spreadsheet gives it.
+/// The records of a text, with their row numbers in a spreadsheet.
 struct Rows<'t> {
     text: &'t str,
     reader: Reader<std::io::Chain<&'t [u8], &'t [u8]>>,
@@ -171,21 +171,21 @@ impl<'t> Rows<'t> {
         Self { text, reader, row: 0 }
     }
 
-    /// The next record; blank lines are none, but count.
+    /// The next record. A blank line is no record, but counts as a row.
     fn next_row(&mut self) -> Option<(u32, StringRecord)> {
         let at = self.reader.position().byte();
         let mut record = StringRecord::new();
-        // Text in memory is neither unreadable nor no UTF-8.
+        // Text in memory can be read and is UTF-8.
         self.reader.read_record(&mut record).ok().filter(|more| *more)?;
         self.row += 1 + self.blank_lines(usize::try_from(at).ok()?);
         Some((self.row, record))
     }
 
-    /// How many lines before the next record have nothing in them.
+    /// The number of blank lines before the next record.
     fn blank_lines(&self, at: usize) -> u32 {
         let (before, mut rest) =
             (self.text.get(..at).unwrap_or_default(), self.text.get(at..).unwrap_or_default());
-        // The rest of the last record's end.
+        // The second half of the last record's line end.
         if before.ends_with('\r') {
             rest = rest.strip_prefix('\n').unwrap_or(rest);
         }

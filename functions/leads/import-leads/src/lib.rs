@@ -1,7 +1,7 @@
-//! `POST /api/v1/leads/import`: leads from a CSV file, first looked at, then taken.
+//! `POST /api/v1/leads/import`: previews a CSV file, then imports it.
 //!
-//! Without `commit` the answer says how the file is understood and what would become of each row, and nothing is
-//! written. `commit` is the digest of that answer: exactly that file is imported.
+//! Without `commit` nothing is written: the answer says how the file is understood and what would become of each row.
+//! With `commit` set to the `digest` of that answer, exactly that file is imported.
 mod csv_file;
 mod row;
 
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use csv_file::{Column, CsvFile};
 use row::{RowError, SampleRow, ValidRow};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "import-leads",
     method: "POST",
@@ -33,14 +33,14 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// Bytes of a file. A synchronous event of Lambda's ends at 6 MB, of which base64 takes a third.
+/// Bytes of a file. A synchronous event of Lambda has at most 6 MB, and base64 adds a third.
 const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
-/// The first is for a file that is known to be UTF-8. API Gateway takes the others for binary and leaves every byte as it
-/// is; the last is what a browser calls a CSV file where Excel is installed.
+/// The first is for a file that is known to be UTF-8. API Gateway takes the other two for binary and leaves each byte
+/// as it is. Browsers send the last for a CSV file where Excel is installed.
 const CONTENT_TYPES: [&str; 3] = ["text/csv", "application/octet-stream", "application/vnd.ms-excel"];
-/// Errors that an answer tells one by one.
+/// Errors in an answer.
 const MAX_ERRORS: usize = 100;
-/// New rows that a preview shows.
+/// New rows in a preview.
 const SAMPLE_ROWS: usize = 5;
 /// The lock under which imports of one dealership take turns, so that each sees the leads of the one before.
 const LOCK: &str = "import-leads";
@@ -62,7 +62,7 @@ const DUPLICATES: &str = include_str!("duplicates.sql");
 
 const PREVIEW: &str = formatcp!("with {DUPLICATES} select * from duplicates");
 
-/// Nothing is made when the idempotency key is taken. Whoever has this turn sees all that earlier imports made.
+/// Inserts nothing when the idempotency key is taken. The lock lets it see the leads of all earlier imports.
 const INSERT: &str = formatcp!(
     "with before as (
         select request_hash = $5 as same_request from idempotency_keys where route = 'import-leads' and key = $4
@@ -84,7 +84,7 @@ const INSERT: &str = formatcp!(
       from (select) once left join duplicates on true"
 );
 
-/// What became, or would become, of a file. Rows have the numbers that a spreadsheet shows: the header is 1.
+/// The result of an import, or of its preview. Rows have the numbers that a spreadsheet shows: the header is 1.
 #[derive(JsonSchema, Serialize)]
 #[schemars(rename = "ImportReport")]
 struct Report<'a> {
@@ -110,10 +110,10 @@ struct Report<'a> {
 struct RowResult {
     row: u32,
     status: RowStatus,
-    /// The lead that the row made, or that it repeats.
+    /// The lead that the row created or duplicates.
     #[serde(skip_serializing_if = "Option::is_none")]
     lead_id: Option<Uuid>,
-    /// The earlier row that it repeats.
+    /// The earlier row that it duplicates.
     #[serde(skip_serializing_if = "Option::is_none")]
     of_row: Option<u32>,
 }
@@ -125,11 +125,11 @@ enum RowStatus {
     Created,
     Duplicate,
     Invalid,
-    /// Made by the first request with this idempotency key, and deleted since.
+    /// Created by the first request with this idempotency key, and deleted since.
     Removed,
 }
 
-/// 200 with what would become of the file or, for `commit`, with what became of it.
+/// 200 with the preview or, with `commit`, with the result.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?;
     let query: Query = ctx.query()?;
@@ -182,7 +182,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
         .summary("Import leads from a CSV file")
@@ -199,7 +199,7 @@ pub fn operation() -> Operation {
         .ok::<Report<'_>>()
 }
 
-/// What identifies a file: SHA-256 of its bytes, from which the way it is read follows.
+/// Identifies a file: SHA-256 of its bytes. The same bytes are always read in the same way.
 fn digest(bytes: &[u8]) -> String {
     let mut hex = String::new();
     for byte in Sha256::digest(bytes) {
@@ -208,7 +208,8 @@ fn digest(bytes: &[u8]) -> String {
     hex
 }
 
-/// One for each row, in their order; a row that is neither a duplicate nor invalid has this `status`.
+/// A result for each row, in the order of the rows. `status` is that of the rows that are neither duplicate nor
+/// invalid.
 fn results(
     valid: &[ValidRow],
     errors: &[RowError],
@@ -217,7 +218,7 @@ fn results(
 ) -> Result<Vec<RowResult>, ApiError> {
     let mut known = HashMap::new();
     for row in duplicates {
-        // A commit without a duplicate has one row all the same, for what it says of the key.
+        // A commit without duplicates has one row too, with the state of the key.
         let Some(number) =
             row.try_get::<_, Option<i32>>("row_number")?.and_then(|number| u32::try_from(number).ok())
         else {

@@ -1,4 +1,4 @@
-//! A row of the file as a lead, checked as one that somebody types in.
+//! A row of the file as a lead, checked like one from a person.
 use std::collections::BTreeSet;
 
 use deserr::Deserr;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::csv_file::{CsvFile, Record};
 
-/// What people call our sources, without case, spaces and dashes.
+/// Other names of our sources, without case, spaces and dashes.
 const SOURCES: [(&str, Source); 12] = [
     ("nettside", Source::Website),
     ("web", Source::Website),
@@ -31,17 +31,17 @@ const SOURCES: [(&str, Source); 12] = [
     ("import", Source::Manual),
 ];
 
-/// A row that can be imported, in the names of the columns it fills.
+/// A row that can be imported. Its names are those of the columns.
 #[derive(Debug, Serialize)]
 pub(crate) struct ValidRow {
     pub(crate) row_number: u32,
-    /// The lead's, if the row makes one.
+    /// The id of the lead, if the row creates one.
     pub(crate) id: Uuid,
     #[serde(flatten)]
     lead: ImportedLead,
 }
 
-/// A row as a preview shows it.
+/// A row in a preview.
 #[derive(JsonSchema, Serialize)]
 pub(crate) struct SampleRow<'a> {
     row: u32,
@@ -55,7 +55,7 @@ impl ValidRow {
     }
 }
 
-/// What a row may say of a lead; the limits are those of `create-lead`.
+/// The fields of a lead that a row can have.
 #[derive(Debug, Deserr, JsonSchema, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 struct ImportedLead {
@@ -78,7 +78,7 @@ struct ImportedLead {
     vehicle_of_interest: Option<VehicleOfInterest>,
 }
 
-/// One thing that is wrong with a row.
+/// One mistake in a row.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct RowError {
     pub(crate) row: u32,
@@ -86,7 +86,7 @@ pub(crate) struct RowError {
     error: FieldError,
 }
 
-/// The rows that can be imported, and what is wrong with the others, both in their order.
+/// The rows that can be imported and the mistakes in the others, both in the order of the rows.
 pub(crate) fn read_all(file: &CsvFile) -> (Vec<ValidRow>, Vec<RowError>) {
     let (mut valid, mut errors) = (Vec::new(), Vec::new());
     for record in &file.records {
@@ -98,8 +98,8 @@ pub(crate) fn read_all(file: &CsvFile) -> (Vec<ValidRow>, Vec<RowError>) {
     (valid, errors)
 }
 
-/// Every key that a lead which some row repeats may have. Whether it does is for the database to say: its lower case is
-/// that of its locale, of which both of these are some.
+/// The e-mail and phone keys by which a row can duplicate a lead. The database decides whether it does. PostgreSQL's
+/// lower case depends on its locale: it is one of the two here.
 pub(crate) fn keys(rows: &[ValidRow]) -> (Vec<String>, Vec<String>) {
     let emails = rows.iter().filter_map(|row| row.lead.email.as_ref()).map(Email::as_str);
     let emails = emails.flat_map(|email| [email.to_lowercase(), email.to_ascii_lowercase()]);
@@ -142,7 +142,7 @@ fn read(record: &Record) -> Result<ImportedLead, Vec<FieldError>> {
 }
 
 impl ImportedLead {
-    /// As the constraint `leads_contact_check` asks.
+    /// The rule of the constraint `leads_contact_check`.
     fn has_contact(&self) -> bool {
         self.first_name.is_some()
             || self.last_name.is_some()
@@ -152,7 +152,7 @@ impl ImportedLead {
     }
 }
 
-/// A source as we spell it, if we know it; otherwise as it was, which is then refused by name.
+/// The name of a known source; otherwise the text, which is then refused by name.
 fn source(text: &str) -> String {
     let name = text.trim().to_lowercase().replace([' ', '-'], "_");
     let called = name.replace('_', "");

@@ -8,7 +8,7 @@ use shared::fields::FieldErrors;
 use shared::page::{self, Cursor, Limit, Order};
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "list-conversations",
     path: "/api/v1/leads/{id}/conversations",
@@ -26,7 +26,7 @@ struct Query {
     cursor: Option<Cursor>,
 }
 
-/// At least one row when the lead is there; without messages it has no id.
+/// At least one row if the lead exists; without messages its id is null.
 const SQL: &str = formatcp!(
     "select {CONVERSATION_COLUMNS}
        from (select from leads where id = $1 and deleted_at is null) there
@@ -37,7 +37,7 @@ const SQL: &str = formatcp!(
      order by created_at, id"
 );
 
-/// The only order there is.
+/// The only order of this list.
 const ORDER: Order = Order::of(&ROUTE, "created_at");
 
 #[derive(JsonSchema, Serialize)]
@@ -47,7 +47,7 @@ struct Page {
     next_cursor: Option<String>,
 }
 
-/// The page; 404 when the lead is not there or not the caller's to see.
+/// The page; 404 when the lead does not exist or the caller may not see it.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
     let lead = ctx.path_id("id")?;
@@ -67,7 +67,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::ok(&Page { items, next_cursor })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
         .summary("List the messages of a lead, oldest first")

@@ -1,4 +1,4 @@
-//! `GET /api/v1/leads/{id}/duplicates`: the leads that look like the same customer, and why.
+//! `GET /api/v1/leads/{id}/duplicates`: the leads that look like the same customer, with the reasons.
 use const_format::formatcp;
 use leads::{JOIN_LAST_MESSAGE, LEAD_COLUMNS, Lead};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use shared::db::Row;
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route, page};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "list-duplicates",
     path: "/api/v1/leads/{id}/duplicates",
@@ -14,14 +14,14 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// Duplicates of an answer at most: somebody looks at them one by one.
+/// Duplicates in an answer: a person looks at each.
 const MAX_DUPLICATES: i64 = 20;
-/// Leads of the same name whose vehicle is looked at: a name like Test must not cost more the more there are.
+/// Leads of the same name whose vehicle is compared: a common name must not cost more with each lead.
 const MAX_NAMESAKES: i64 = 100;
 
-/// At least one row when the lead is there; without duplicates it has no id. Each way of being alike is an index of its
-/// own, for only leakproof operators can use one under the policies. A blank key is null or, for the name, empty, and a
-/// first name alone is nobody's: a name needs a space.
+/// At least one row if the lead exists; without duplicates its id is null. Each kind of match has an index of its own,
+/// since only leakproof operators can use an index under the policies. A blank key is null; a blank name key is empty.
+/// A name counts from two words: many people share a first name.
 const SQL: &str = formatcp!(
     "with me as (
         select * from leads where id = $1 and deleted_at is null
@@ -70,17 +70,17 @@ struct Duplicate {
     reasons: Vec<Reason>,
 }
 
-/// Why two leads look alike.
+/// A reason why two leads look alike.
 #[derive(JsonSchema, Serialize)]
 struct Reason {
     /// `same_email`, `same_phone` or `same_name_and_vehicle`, strongest first.
     code: &'static str,
-    /// What both have, in the form that was compared.
+    /// The value that both have, in the form that was compared.
     value: String,
 }
 
-/// At most `MAX_DUPLICATES`, strongest first: e-mail before phone before name and vehicle, several before one, and
-/// then the newest. 404 when the lead is not there or not the caller's to see, of whom a sales rep gets their own alone.
+/// At most [`MAX_DUPLICATES`] leads, strongest match first, of equals the newest first. 404 when the lead does not
+/// exist or the caller may not see it.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
     let id = ctx.path_id("id")?;
@@ -92,7 +92,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::ok(&Duplicates { items: page::items(&rows)? })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
         .summary("List the leads that look like the same customer, with the reasons")

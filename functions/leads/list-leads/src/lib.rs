@@ -12,7 +12,7 @@ use shared::{Answer, ApiError, Ctx, Operation, Permission, Route, text_enum};
 
 use pages::Pages;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route =
     Route { name: "list-leads", path: "/api/v1/leads", statements: &[pages::STATEMENTS], ..Route::DEFAULT };
 
@@ -33,7 +33,7 @@ struct Query {
 }
 
 text_enum! {
-    /// The orders a page can have; each has an index.
+    /// The orders of a page; each has an index.
     #[derive(Default)]
     Sort {
         /// Newest first.
@@ -41,20 +41,20 @@ text_enum! {
         Newest = "-created_at",
         /// Oldest first.
         Oldest = "created_at",
-        /// Changed last first.
+        /// Last changed first.
         ChangedLast = "-updated_at",
-        /// Changed first first.
+        /// First changed first.
         ChangedFirst = "updated_at",
     }
 }
 
 text_enum! {
-    /// Whether to count every lead that the filters find.
+    /// Whether to count all leads that the filters find.
     #[derive(Default)]
     Total {
-        /// Yes.
+        /// Count them.
         Yes = "true",
-        /// No.
+        /// Do not count them.
         #[default]
         No = "false",
     }
@@ -92,7 +92,7 @@ struct Page {
     total: Option<i64>,
 }
 
-/// The page. A sales rep's list is of their own leads; asking for anybody else's finds nothing.
+/// The page. A sales rep gets the leads assigned to them; a filter for another assignee finds nothing.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
     let (filters, query): (LeadFilters, Query) = ctx.query_with(&LeadFilters::NAMES)?;
@@ -122,7 +122,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 
     let mut items = page::items(&rows)?;
     let total = match query.total {
-        // Then there is always a row.
+        // There is a row even if no lead is found.
         Total::Yes => rows.first().map(|row| row.try_get("total")).transpose()?,
         Total::No => None,
     };
@@ -130,7 +130,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::ok(&Page { items, next_cursor, total })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
         .summary("List leads, filtered, searched and sorted")

@@ -1,4 +1,4 @@
-//! `POST /api/v1/leads/{id}/merge`: makes two leads of one customer one. The lead in the path survives.
+//! `POST /api/v1/leads/{id}/merge`: merges another lead into the one in the path, which survives.
 use const_format::formatcp;
 use deserr::Deserr;
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use shared::fields::{FieldErrors, Id};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "merge-lead",
     method: "POST",
@@ -31,18 +31,18 @@ struct MergeWith {
 #[derive(JsonSchema, Serialize)]
 struct Merge {
     id: Uuid,
-    /// The lead that was merged: it is out of sight.
+    /// The lead that was merged; it is hidden.
     lead_id: Uuid,
     survivor: Lead,
     conversations_moved: i32,
-    /// The survivor's fields that were blank and have the other's values since.
+    /// The blank fields of the survivor that were filled from the other lead.
     filled: Vec<String>,
     created_at: Timestamp,
     undone_at: Option<Timestamp>,
 }
 
-/// Nothing is merged when the idempotency key is taken. A refusal by the gate frees the key again. What the gate
-/// changes, this statement does not see, so the survivor and its newest message come from the gate.
+/// Merges nothing when the idempotency key is taken. If the gate refuses, the key is free again. The statement does not
+/// see what the gate changes, so the gate returns the survivor and its newest message.
 const MERGE: &str = formatcp!(
     "with taken as (
         insert into idempotency_keys (route, key, request_hash, resource_id)
@@ -70,8 +70,8 @@ const REPLAY: &str = formatcp!(
       where k.route = 'merge-lead' and k.key = $1"
 );
 
-/// 201 with the merge and the survivor's ETag; the same again for the same `Idempotency-Key` and request. 404 when one
-/// of the leads is not there; 409 when one is merged already; 412 when `If-Match` names another version of the
+/// 201 with the merge and the survivor's ETag; the same `Idempotency-Key` and request return the first merge. 404 when
+/// one of the leads does not exist; 409 when one is merged already; 412 when `If-Match` names another version of the
 /// survivor.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit]).await?;
@@ -104,7 +104,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::created(format!("/api/v1/leads/{survivor}"), &merge)?.etag(merge.survivor.version))
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
         .summary("Merge another lead into this one")

@@ -8,7 +8,7 @@ use shared::fields::{Id, Invalid, Patch, not_null};
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route, merge_patch};
 use uuid::Uuid;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "patch-lead",
     method: "PATCH",
@@ -20,7 +20,7 @@ pub const ROUTE: Route = Route {
 };
 
 merge_patch! {
-    /// What is absent stays, null clears. A lead always has a source and a status.
+    /// An absent field stays; null clears a field. A lead always has a source and a status.
     struct LeadPatch {
         #[deserr(try_from(Patch<Source>) = not_null -> Invalid)]
         #[schemars(with = "Source")]
@@ -45,9 +45,9 @@ merge_patch! {
     }
 }
 
-/// One row when the lead is there; it has the changed lead unless `If-Match` held it back.
-/// jsonb_populate_record is the merge: it starts from the row and takes over the fields that the patch has.
-/// A lead that leaves `lost` loses its reason with it.
+/// One row if the lead exists; it has the changed lead unless `If-Match` names another version. jsonb_populate_record
+/// merges: it takes the fields of the patch and keeps the row's others. A lead that is no longer `lost` loses its
+/// reason.
 const SQL: &str = formatcp!(
     "with changed as (
         update leads
@@ -70,8 +70,8 @@ const SQL: &str = formatcp!(
       left join (select {LEAD_COLUMNS} from changed l {JOIN_LAST_MESSAGE}) lead on true"
 );
 
-/// 200 with the lead; 404 when it is not there or not the caller's to see; 409 for an illegal change of
-/// status; 412 when `If-Match` names another version. A sales rep may change the leads assigned to them.
+/// 200 with the lead; 404 when it does not exist or the caller may not see it; 409 for a change of status that is not
+/// allowed; 412 when `If-Match` names another version. A sales rep may change the leads assigned to them.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsEdit, Permission::LeadsViewAssigned]).await?.with_fixed_plan();
     let id = ctx.path_id("id")?;
@@ -88,7 +88,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::ok(&lead)?.etag(lead.version))
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit, Permission::LeadsViewAssigned])
         .summary("Change a lead")

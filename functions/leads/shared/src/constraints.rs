@@ -27,7 +27,7 @@ pub const CONSTRAINTS: &[Constraint] = &[
         field("author_kind", "an inbound message is the customer's, an outbound one is not")
     }),
     ("conversations_note_check", || field("direction", "a note is outbound")),
-    // The lead was merged a moment ago: the answer is the same as if it had been before.
+    // The lead was merged a moment ago: the answer is that of a hidden lead.
     ("conversations_lead_merged", ApiError::not_found),
 ];
 

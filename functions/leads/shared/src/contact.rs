@@ -1,4 +1,4 @@
-//! How a customer is reached: e-mail addresses and phone numbers.
+//! The ways to reach a customer: e-mail addresses and phone numbers.
 use std::borrow::Cow;
 
 use email_address::{EmailAddress, Options};
@@ -10,19 +10,19 @@ use shared::fields::{Invalid, Patch};
 use shared::inline_schema;
 use shared::schema::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// The country of a number typed without its code.
+/// The country of a number without a country code.
 const DEFAULT_COUNTRY: country::Id = country::NO;
-/// Characters of a phone number as typed, extension and all.
+/// Characters of a phone number as typed, with its extension.
 const MAX_PHONE_CHARS: usize = 40;
-/// Bytes of an e-mail address (RFC 3696, erratum 1690), which the library lets pass by one.
+/// Bytes of an e-mail address (RFC 3696, erratum 1690); the library allows one more.
 const MAX_EMAIL_BYTES: usize = 254;
-/// A digit, and no control character.
+/// A text with a digit and without control characters.
 const PHONE: &str = r"^[^\x00-\x1F\x7F-\x9F]*[0-9][^\x00-\x1F\x7F-\x9F]*$";
-/// Fewer digits find too much.
+/// Digits of a search: fewer find too much.
 const MIN_SEARCH_DIGITS: usize = 3;
 
-/// An e-mail address (RFC 5321, with a dotted domain), as typed. Its key for duplicates and search is the
-/// lower-case form that the database keeps beside it.
+/// An e-mail address (RFC 5321, with a dotted domain), as typed. Duplicates and search use the lower-case form that the
+/// database keeps beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, deserr::Deserr)]
 #[deserr(try_from(String) = Email::parse -> Invalid)]
 pub struct Email(String);
@@ -31,7 +31,7 @@ impl Email {
     /// Parses `value`, trimming white space around it.
     ///
     /// # Errors
-    /// When it is no address.
+    /// When it is not an address.
     pub fn parse(value: String) -> Result<Self, Invalid> {
         let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
         let trimmed = value.trim();
@@ -50,9 +50,9 @@ impl Email {
 
 inline_schema!(Email, { "type": "string", "format": "email", "maxLength": MAX_EMAIL_BYTES });
 
-/// A phone number as typed, and in E.164 when it is understood; an odd number is kept, for a person may
-/// still be able to ring it.
-/// It is written as the two columns it fills, so that a body can be handed to the database with it flattened.
+/// A phone number as typed, and in E.164 if it is valid. An unusual number is kept, since a person may still be able to
+/// call it.
+/// It serializes as the two columns that it fills, for a flattened field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, deserr::Deserr)]
 #[deserr(try_from(String) = Phone::parse -> Invalid)]
 pub struct Phone {
@@ -84,14 +84,14 @@ impl Phone {
         Ok(Self { typed: typed.to_owned(), e164 })
     }
 
-    /// Loads the world's numbering plans, 70 ms at full speed: call it while the sandbox starts, or the first
-    /// request pays.
+    /// Loads the numbering plans of all countries, which takes 70 ms at full speed. Call it while the sandbox starts,
+    /// or the first request waits for it.
     pub fn warm_up() {
-        // What comes of it does not matter.
+        // Only the loading matters.
         let _ = phonenumber::parse(Some(DEFAULT_COUNTRY), "40000000");
     }
 
-    /// Writes a patched number as the two columns it changes, null clearing both; for `serialize_with` on a
+    /// Serializes a patched number as the two columns that it changes; null clears both. For `serialize_with` on a
     /// flattened field that is skipped when absent.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Phone {
     }
 }
 
-/// Read as a text; written as the two columns.
+/// It deserializes from a text and serializes as the two columns.
 impl JsonSchema for Phone {
     fn inline_schema() -> bool {
         true
@@ -129,7 +129,7 @@ impl JsonSchema for Phone {
     }
 }
 
-/// What `q` looks for among E.164 numbers, if it can be the start of one: `912 34` finds `+4791234567`.
+/// The start of the E.164 numbers that `q` searches for, if it can be one: `912 34` finds `+4791234567`.
 #[must_use]
 pub fn phone_prefix(q: &str) -> Option<String> {
     let digits: String = q.chars().filter(char::is_ascii_digit).collect();

@@ -10,7 +10,7 @@ use shared::schema::{Schema, SchemaGenerator, json_schema};
 use shared::text_enum;
 
 text_enum! {
-    /// Which way a message went.
+    /// The direction of a message.
     Direction {
         /// From the customer.
         Inbound = "inbound",
@@ -20,7 +20,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// What carried a message.
+    /// The channel of a message.
     Channel {
         /// E-mail.
         Email = "email",
@@ -30,13 +30,13 @@ text_enum! {
         Facebook = "facebook",
         /// A call.
         Phone = "phone",
-        /// Nothing: the dealership's own note, which the customer never sees.
+        /// A note of the dealership, which the customer never sees.
         Note = "note",
     }
 }
 
 text_enum! {
-    /// Who wrote a message.
+    /// The author's kind.
     AuthorKind {
         /// The customer.
         Customer = "customer",
@@ -49,7 +49,7 @@ text_enum! {
     }
 }
 
-/// What can have carried a message that is kept: beside what a caller may name, the dealership's form.
+/// The channels of stored messages: those that a caller may name, and the dealership's form.
 pub(super) fn kept_channel(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = Channel::NAMES.iter().chain(&["form"]).collect();
     json_schema!({ "type": "string", "enum": names })
@@ -68,7 +68,7 @@ pub struct Conversation {
     #[schemars(with = "AuthorKind")]
     pub author_kind: String,
     pub author_id: Option<Uuid>,
-    /// Who a human author is, or was: `{id, name, removed}`; without a name once Clerk has deleted the person.
+    /// A human author: `{id, name, removed}`, also after they left; without a name once Clerk has deleted the person.
     #[schemars(with = "Option<Map<String, Value>>")]
     pub author: Option<Value>,
     pub auto_reply: bool,

@@ -1,33 +1,32 @@
-//! What people call the fields of a lead: the headers of their files and the fields of their forms, in English and
-//! Norwegian bokmål.
+//! Other names of a lead's fields, in English and Norwegian bokmål: headers of files and fields of forms.
 use shared::text_enum;
 
 text_enum! {
-    /// What a header or a form field can mean. All but the full name are columns of `leads`.
+    /// The meaning of a header or of a form field. All but the full name are columns of `leads`.
     LeadField {
         /// Given name.
         FirstName = "first_name",
         /// Family name.
         LastName = "last_name",
-        /// Both in one; [`split_full_name`] parts them.
+        /// First and last name in one; [`split_full_name`] divides it.
         FullName = "full_name",
         /// E-mail address.
         Email = "email",
         /// Phone number, mobile or not.
         Phone = "phone",
-        /// Where the customer works, or the customer itself.
+        /// The customer's company, or the customer if it is a company.
         Company = "company",
-        /// What the customer wrote.
+        /// The customer's message.
         Message = "message",
         /// The car they ask about, in their words.
         VehicleOfInterest = "vehicle_of_interest",
-        /// Where the lead came from.
+        /// The source of the lead.
         Source = "source",
     }
 }
 
-/// Names as [`normalized`] leaves them. Some are those of other programs' exports (Outlook, Google, HubSpot) and of
-/// form builders (Contact Form 7's `your-name`, HTML's `autocomplete` tokens).
+/// The names, as [`normalized`] returns them. Some are from exports of other programs (Outlook, Google, HubSpot) and
+/// from form builders (Contact Form 7's `your-name`, HTML's `autocomplete` tokens).
 const NAMES: [(LeadField, &str); 9] = [
     (LeadField::FirstName, "firstname givenname forename fname yourfirstname fornavn dittfornavn"),
     (
@@ -72,15 +71,15 @@ const NAMES: [(LeadField, &str); 9] = [
     (LeadField::Source, "source leadsource origin kilde leadkilde opprinnelse"),
 ];
 
-/// Words in small letters that a family name may begin with.
+/// Lower-case words with which a family name may begin.
 const PARTICLES: [&str; 17] = [
     "af", "av", "da", "de", "del", "den", "der", "di", "do", "dos", "du", "la", "le", "ten", "ter", "van",
     "von",
 ];
 
-/// What a header or a form field called `name` means, if it is a name that we know. Case, spaces, punctuation and a
-/// remark in brackets do not matter, and æ, ø and å may be spelled ae, o and a: `E-post`, `E_POST` and
-/// `e-post (må fylles ut)` are one.
+/// The field that a header or a form field called `name` means, if the name is known. Case, spaces, punctuation and a
+/// remark in brackets do not matter, and æ, ø and å may be spelled ae, o and a: `E-post`, `E_POST` and `e-post (må
+/// fylles ut)` are one name.
 #[must_use]
 pub fn lead_field(name: &str) -> Option<LeadField> {
     let name = normalized(name);
@@ -95,7 +94,7 @@ fn normalized(name: &str) -> String {
             'æ' => plain.push_str("ae"),
             'ø' | 'ö' => plain.push('o'),
             'å' | 'ä' => plain.push('a'),
-            // A mark that stands by itself, as in a decomposed å, is no letter.
+            // A combining mark, as in a decomposed å, is not a letter.
             letter if letter.is_alphanumeric() => plain.push(letter),
             _ => {}
         }
@@ -103,8 +102,8 @@ fn normalized(name: &str) -> String {
     plain
 }
 
-/// A full name as first name and last name: `Kari Anne Nordmann`, `Nordmann, Kari Anne` and `Erik von der Lippe` are
-/// parted before or after the last name; one word is a first name. Nothing but white space and the comma is lost.
+/// Divides a full name into first and last name, before or after the last name: `Kari Anne Nordmann`, `Nordmann, Kari
+/// Anne`, `Erik von der Lippe`. One word is a first name. Only white space and the comma are lost.
 #[must_use]
 pub fn split_full_name(name: &str) -> (Option<String>, Option<String>) {
     let some = |words: &[&str]| (!words.is_empty()).then(|| words.join(" "));
@@ -145,7 +144,7 @@ mod tests {
             ("Firma", LeadField::Company),
             ("Din melding", LeadField::Message),
             ("Spørsmål", LeadField::Message),
-            // With the ring of å as a mark of its own.
+            // A decomposed å.
             ("Spørsma\u{30a}l", LeadField::Message),
             ("Bil", LeadField::VehicleOfInterest),
             ("KJØRETØY", LeadField::VehicleOfInterest),

@@ -27,25 +27,25 @@ text_enum! {
         GoogleAds = "google_ads",
         /// A call.
         Phone = "phone",
-        /// Somebody came in.
+        /// A visit to the dealership.
         WalkIn = "walk_in",
-        /// Somebody was sent by somebody.
+        /// A recommendation by another person.
         Referral = "referral",
         /// A marketplace.
         Marketplace = "marketplace",
         /// An ADF document.
         Adf = "adf",
-        /// Another system.
+        /// Another system, by the API.
         Api = "api",
-        /// Typed in by hand.
+        /// An entry by hand.
         Manual = "manual",
     }
 }
 
 text_enum! {
-    /// How far a lead has come. The database holds which status may follow which.
+    /// How far a lead has come. The database allows only certain changes of status.
     Status {
-        /// Nobody has answered.
+        /// Not answered yet.
         New = "new",
         /// In touch.
         Contacted = "contacted",
@@ -59,7 +59,7 @@ text_enum! {
 }
 
 merge_patch! {
-    /// How the customer found the dealership. As a merge patch it changes only the fields it has.
+    /// How the customer found the dealership. As a merge patch it changes only the fields that it has.
     pub struct Attribution {
         /// Campaign source.
         utm_source: AttributionValue,
@@ -69,7 +69,7 @@ merge_patch! {
         utm_campaign: AttributionValue,
         /// Paid keyword.
         utm_term: AttributionValue,
-        /// Which of several links.
+        /// Distinguishes several links of one campaign.
         utm_content: AttributionValue,
         /// Campaign id.
         utm_id: AttributionValue,
@@ -83,24 +83,24 @@ merge_patch! {
         fbclid: AttributionValue,
         /// Microsoft click id.
         msclkid: AttributionValue,
-        /// The page before ours.
+        /// The page before the dealership's.
         referrer: AttributionValue,
-        /// The first page of ours.
+        /// The first page of the dealership's web site.
         landing_page: AttributionValue,
     }
 }
 
 merge_patch! {
-    /// What the customer agreed to, and which version of the text they saw.
+    /// What the customer agreed to, and the version of the text that they saw.
     pub struct Consent {
-        /// To be sent marketing.
+        /// Whether to receive marketing.
         marketing: bool,
         /// The version of the text shown.
         text_version: TextVersion,
     }
 }
 
-/// A consent as it is kept: one that came by the form has the time at which it was given.
+/// A stored consent: one from the form has the time at which it was given.
 fn kept_consent(generator: &mut SchemaGenerator) -> Schema {
     let mut consent = Consent::json_schema(generator);
     if let Some(fields) = consent.get_mut("properties").and_then(Value::as_object_mut) {

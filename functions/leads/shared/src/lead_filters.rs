@@ -1,4 +1,4 @@
-//! Which leads a list shows and a file has: the same parameters, and the same conditions in SQL.
+//! The filters of lists and files of leads: their parameters, and their conditions in SQL.
 use deserr::Deserr;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -10,7 +10,7 @@ use shared::db::{Param, Scope};
 use shared::fields::{FieldErrors, Id, Invalid, Text, Time};
 use shared::inline_schema;
 
-/// The filters of a query string; whoever is not given filters nothing.
+/// The filters in a query string. An absent filter excludes no lead.
 #[derive(Debug, Deserr, JsonSchema)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 pub struct LeadFilters {
@@ -89,8 +89,8 @@ impl LeadFilters {
     pub const NAMES: [&'static str; 7] =
         ["status", "source", "assigned_to", "created_after", "created_before", "updated_since", "q"];
 
-    /// The conditions for the caller of `scope`: a sales rep finds their own leads; asking for anybody else's finds
-    /// nothing.
+    /// The conditions for the caller of `scope`. A sales rep finds the leads assigned to them; a filter for another
+    /// assignee finds nothing.
     #[must_use]
     pub fn conditions(self, scope: &Scope<'_>) -> LeadConditions {
         // The policy hides the leads of others from a sales rep; the condition lets the plan use the index.
@@ -119,7 +119,7 @@ pub enum PlainList {
 }
 
 impl LeadConditions {
-    /// The list without filters that these conditions are, if they are one.
+    /// The list without filters that the conditions describe, if they describe one.
     #[must_use]
     pub fn plain_list(&self) -> Option<PlainList> {
         let list = match self.assigned_to {

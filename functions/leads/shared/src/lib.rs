@@ -1,4 +1,4 @@
-//! Leads and their conversations: what two or more functions need of them, mirrored by the CHECKs of `migrations/`.
+//! Leads and their conversations: what several functions need. The CHECKs of `migrations/` have the same rules.
 mod constraints;
 mod contact;
 mod conversation;

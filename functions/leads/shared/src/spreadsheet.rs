@@ -1,16 +1,16 @@
-//! Text in a cell of a CSV file that a spreadsheet will open: what would be a formula there stays text.
+//! Guards the cells of a CSV file, so that a spreadsheet computes no formula from a customer's text.
 use std::borrow::Cow;
 
-/// What makes a formula of a cell that it begins: OWASP's list (CSV Injection), the full-width forms, which Excel takes
-/// for the plain ones, included.
+/// Characters that begin a formula: OWASP's list (CSV Injection) with the full-width forms, which Excel reads like the
+/// plain ones.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// What may begin a cell inside of a cell: a spreadsheet whose list separator is another than the file's, as Norwegian
-/// Excel's, ends cells and rows at these and minds no quotation mark on the way.
+/// Characters that may divide a cell. A spreadsheet with another list separator than the file's, as Norwegian Excel
+/// has, ends cells and rows at these, even between quotation marks.
 const SEPARATORS: [char; 4] = [';', '\t', '\r', '\n'];
 
-/// Puts an apostrophe before whatever would begin a formula, so that a spreadsheet shows `'+47 912 34 567` or
-/// `'=1+1` and computes nothing. [`unguarded`] takes exactly these away again.
+/// Puts an apostrophe before each formula: a spreadsheet then shows `'+47 912 34 567` or `'=1+1` and computes nothing.
+/// [`unguarded`] removes exactly these apostrophes.
 #[must_use]
 pub fn guarded(text: &str) -> Cow<'_, str> {
     each_part(text, |part, safe| {
@@ -21,8 +21,8 @@ pub fn guarded(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The text of a cell that [`guarded`] wrote. A cell of another origin loses the apostrophe that people put before a
-/// formula or a phone number themselves, and nothing else.
+/// Restores the text of a cell that [`guarded`] wrote. In a cell of another origin it removes only an apostrophe before
+/// a formula or a phone number.
 #[must_use]
 pub fn unguarded(cell: &str) -> Cow<'_, str> {
     each_part(cell, |part, text| match part.strip_prefix('\'') {
@@ -31,12 +31,12 @@ pub fn unguarded(cell: &str) -> Cow<'_, str> {
     })
 }
 
-/// Apostrophes do not count, or one that was there before could not be told from one of ours.
+/// Skips leading apostrophes, so that removing one apostrophe always restores the original text.
 fn is_formula(part: &str) -> bool {
     part.trim_start_matches('\'').starts_with(FORMULA)
 }
 
-/// Hands each part of `text` to `put`, up to and with its separator.
+/// Passes each part of `text`, with its separator, to `put`.
 fn each_part(text: &str, put: impl Fn(&str, &mut String)) -> Cow<'_, str> {
     if !text.contains(FORMULA) {
         return Cow::Borrowed(text);
@@ -69,10 +69,10 @@ mod tests {
             ("＋1", "'＋1"),
             ("－1", "'－1"),
             ("＠SUM(1)", "'＠SUM(1)"),
-            // Cells inside of a cell.
+            // Divided cells.
             ("Hei;=1+1", "Hei;'=1+1"),
             ("Hei\r\n=1+1", "Hei\r'\n'=1+1"),
-            // One more than before.
+            // Each gets one more.
             ("'=1+1", "''=1+1"),
             // Nothing to guard.
             ("912 34 567", "912 34 567"),

@@ -1,11 +1,11 @@
-//! `POST /api/v1/merges/{id}/undo`: takes a merge back, whatever happened to the lead since.
+//! `POST /api/v1/merges/{id}/undo`: undoes a merge. Later changes of the survivor stay.
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::{Answer, ApiError, Ctx, Login, Operation, Permission, Route};
 use uuid::Uuid;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "undo-merge",
     method: "POST",
@@ -20,10 +20,10 @@ pub const ROUTE: Route = Route {
 struct Undone {
     id: Uuid,
     survivor_id: Uuid,
-    /// The lead that was merged: it is there again.
+    /// The lead that was merged; it is visible again.
     lead_id: Uuid,
     conversations_moved: i32,
-    /// The survivor's fields that are blank again; the others that the merge filled have changed since.
+    /// The survivor's fields that are blank again. Other fields that the merge filled have changed since, and stay.
     cleared: Vec<String>,
     undone_at: Timestamp,
 }
@@ -49,7 +49,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsEdit])
         .summary("Undo a merge")

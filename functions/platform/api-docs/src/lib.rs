@@ -1,8 +1,8 @@
-//! `GET /openapi.json`: the API's document. `GET /docs`: the same to read and to try out, with Swagger UI.
+//! `GET /openapi.json`: the API's document. `GET /docs`: the document as a page to read and try out, with Swagger UI.
 use shared::files::{File, Files};
 
-/// What it answers: to anybody, without a database and without a setting. `tests/it/routes.rs` holds the paths equal to
-/// those of `template.yaml`.
+/// The answers. Anyone may get them; they need no database and no setting. `tests/it/routes.rs` holds the paths equal
+/// to those of `template.yaml`.
 pub const FILES: Files = Files {
     name: "api-docs",
     files: &[

@@ -1,5 +1,6 @@
-//! In every deployment, before any other function changes: applies the migrations and gives the login users the passwords
-//! of their secrets. CloudFormation calls it as a custom resource; it has no URL, and it alone has the owner's secret.
+//! Runs in every deployment before any other function changes: applies the migrations and sets the passwords of the
+//! login users to those in their secrets. CloudFormation calls it as a custom resource. It has no URL, and only it has
+//! the owner's secret.
 use std::time::{Duration, Instant, SystemTime};
 
 use backon::{ConstantBuilder, Retryable};
@@ -16,23 +17,24 @@ use tokio::time::timeout;
 /// Folder, package, binary, event and test.
 pub const NAME: &str = "migrate-database";
 
-/// The setting that holds the connection URL, or the RDS secret, of whoever owns the database.
+/// The setting with the connection URL, or the RDS secret, of the database's owner.
 const OWNER: &str = "DATABASE_URL_OWNER";
-/// What is left of the invocation to answer in, whatever the migrations do: without an answer CloudFormation waits on.
+/// The time that is kept for the answer: without an answer CloudFormation waits on.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(5);
-/// For one attempt to answer, and how many more there are; all of them fit into [`TIME_TO_ANSWER`].
+/// The timeout of one attempt to answer, the number of retries, and the pause between; together they fit into
+/// [`TIME_TO_ANSWER`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const ANSWER_RETRIES: usize = 3;
 const ANSWER_PAUSE: Duration = Duration::from_millis(200);
 /// The most bytes of a reason. CloudFormation takes 4,096 for the whole answer.
 const MAX_REASON_BYTES: usize = 1024;
 
-/// What CloudFormation sends: the CloudFormation User Guide, "Custom resource request objects".
+/// CloudFormation's request: the CloudFormation User Guide, "Custom resource request objects".
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Request {
     request_type: RequestType,
-    /// Signed beforehand, so it is a secret for two hours.
+    /// A signed URL, so it is a secret for two hours.
     #[serde(rename = "ResponseURL")]
     response_url: String,
     stack_id: String,
@@ -47,13 +49,13 @@ enum RequestType {
     Delete,
 }
 
-/// What CloudFormation gets: as above, "Custom resource response objects".
+/// The answer to CloudFormation: the same guide, "Custom resource response objects".
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answer<'a> {
     status: &'static str,
     reason: &'a str,
-    /// Always the same: another one would be followed by a `Delete` of the old.
+    /// Always the same: after another id CloudFormation would send a `Delete` of the old one.
     physical_resource_id: &'static str,
     stack_id: &'a str,
     request_id: &'a str,
@@ -73,26 +75,26 @@ enum Failure {
     Late,
 }
 
-/// CloudFormation was not told.
+/// CloudFormation got no answer.
 #[derive(Debug, Error)]
-pub enum Untold {
-    /// The URL is none that we send to.
+pub enum NotReported {
+    /// The URL is not one that we send to.
     #[error("the ResponseURL is not an https:// URL")]
     Url,
-    /// It was refused, or nobody was there.
-    #[error("CloudFormation cannot be told")]
+    /// CloudFormation refused the answer, or could not be reached.
+    #[error("CloudFormation cannot be reached")]
     Request(#[source] reqwest::Error),
 }
 
-/// Does what a request asks for, within the time until `deadline`, and tells CloudFormation what became of it.
+/// Does what a request asks for before `deadline`, and reports the result to CloudFormation.
 ///
 /// # Errors
-/// [`Untold`]: then Lambda tries again, and running twice changes nothing.
-pub async fn answer(request: Request, deadline: SystemTime, invocation: &str) -> Result<(), Untold> {
+/// [`NotReported`]: then Lambda tries again, and running twice changes nothing.
+pub async fn answer(request: Request, deadline: SystemTime, invocation: &str) -> Result<(), NotReported> {
     let started = Instant::now();
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(TIME_TO_ANSWER);
     let outcome = match request.request_type {
-        // The data outlive the stack.
+        // The data stay when the stack is deleted.
         RequestType::Delete => Ok(Vec::new()),
         RequestType::Create | RequestType::Update => {
             timeout(left, bring_up_to_date()).await.unwrap_or(Err(Failure::Late))
@@ -113,10 +115,10 @@ pub async fn answer(request: Request, deadline: SystemTime, invocation: &str) ->
         }
     };
     let reason = &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)];
-    tell(&request, status, reason).await
+    report(&request, status, reason).await
 }
 
-/// The secrets are read anew each time: what a warm sandbox remembers may have been rotated.
+/// Reads the secrets anew each time, since they may have been rotated while the sandbox was warm.
 async fn bring_up_to_date() -> Result<Vec<String>, Failure> {
     let settings = Settings::from_env();
     let owner_url = settings.required(OWNER).await.map_err(Failure::Setting)?;
@@ -131,9 +133,9 @@ async fn bring_up_to_date() -> Result<Vec<String>, Failure> {
     Ok(applied)
 }
 
-async fn tell(request: &Request, status: &'static str, reason: &str) -> Result<(), Untold> {
-    let url = outbound::url(&request.response_url).ok_or(Untold::Url)?;
-    let client = outbound::client(ANSWER_TIMEOUT).build().map_err(Untold::Request)?;
+async fn report(request: &Request, status: &'static str, reason: &str) -> Result<(), NotReported> {
+    let url = outbound::url(&request.response_url).ok_or(NotReported::Url)?;
+    let client = outbound::client(ANSWER_TIMEOUT).build().map_err(NotReported::Request)?;
     let answer = Answer {
         status,
         reason,
@@ -144,12 +146,12 @@ async fn tell(request: &Request, status: &'static str, reason: &str) -> Result<(
     };
     let body = serde_json::to_string(&answer).unwrap_or_default();
     let put = async || {
-        // The signature is of a request whose content type is empty.
+        // The signature is for a request with an empty content type.
         let put = client.put(url.clone()).header(CONTENT_TYPE, "").body(body.clone());
         put.send().await?.error_for_status()
     };
     let again = ConstantBuilder::default().with_delay(ANSWER_PAUSE).with_max_times(ANSWER_RETRIES);
-    // The URL is signed, and an error of reqwest would quote it.
-    put.retry(again).await.map_err(|error| Untold::Request(error.without_url()))?;
+    // An error of reqwest would have the signed URL in it.
+    put.retry(again).await.map_err(|error| NotReported::Request(error.without_url()))?;
     Ok(())
 }

@@ -6,8 +6,8 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
         let context = event.context;
-        let told = migrate_database::answer(event.payload, context.deadline(), &context.request_id).await;
-        told.map_err(Error::from)
+        let reported = migrate_database::answer(event.payload, context.deadline(), &context.request_id).await;
+        reported.map_err(Error::from)
     }))
     .await
 }

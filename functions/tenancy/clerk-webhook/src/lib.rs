@@ -1,6 +1,6 @@
-//! `POST /webhooks/clerk`: organizations, memberships and people, as Clerk tells of them. A message is recorded in
-//! the inbox and applied in one transaction; the same message again changes nothing, and whatever order the messages
-//! come in, the rows end up the same.
+//! `POST /webhooks/clerk`: receives Clerk's events about organizations, memberships and people. One transaction records
+//! an event in the inbox and applies it. The same event again changes nothing, and the order of arrival does not
+//! matter.
 mod signature;
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use tenancy::clerk::{self, Change, Event, Malformed, without_nul};
 
 pub use signature::Secrets;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "clerk-webhook",
     method: "POST",
@@ -30,11 +30,11 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// Whose messages are heard.
+/// Which messages are accepted.
 pub struct Config {
-    /// The keys that a signature may be under.
+    /// The keys of valid signatures.
     pub secrets: Secrets,
-    /// The one Clerk instance whose events are applied, if it is set: those of another are only recorded.
+    /// The Clerk instance to follow, if it is set; events of another instance are only recorded.
     pub instance_id: Option<String>,
 }
 
@@ -42,22 +42,22 @@ impl Config {
     /// Reads `CLERK_WEBHOOK_SECRETS` and `CLERK_INSTANCE_ID`.
     ///
     /// # Errors
-    /// When a secret is missing, empty or no base64.
+    /// When a secret is missing, empty or not base64.
     pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
         let instance_id = settings.optional("CLERK_INSTANCE_ID").await?;
         Ok(Self { secrets: Secrets::read(settings).await?, instance_id })
     }
 }
 
-/// Also takes the locks that keep two events about one organization or person from passing each other between what
-/// they read and what they write. They come first: what is applied then sees all that was committed before.
+/// Also takes the locks of the organization and the person, first of all: so two events about one of them cannot pass
+/// each other between reading and writing, and an event sees what was committed before.
 const RECORD: &str = "
     with locked as materialized (select scope.lock_clerk_id($8), scope.lock_clerk_id($7))
     insert into webhook_inbox (provider, message_id, event_type, payload, body, outcome, occurred_at, clerk_user_id)
     select 'clerk', $1, $2, $3, $4, $5, $6, $7 from locked
     on conflict do nothing returning 1";
 
-/// To a correctly signed message that can never be applied: Svix need not repeat it for a day.
+/// In the answer to a signed message that can never be applied, so that Svix does not repeat it for a day.
 const DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");
 
 #[derive(JsonSchema, Serialize)]
@@ -66,7 +66,7 @@ struct Received {
     status: &'static str,
 }
 
-/// What becomes of a message.
+/// How a message is treated.
 enum Outcome {
     Applied(Event, Box<Change>),
     Ignored(Event),
@@ -111,7 +111,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     Answer::ok(&Received { status: "received" })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::public(&ROUTE)
         .summary("Receive an event from Clerk")
@@ -167,7 +167,7 @@ impl Outcome {
         }
     }
 
-    /// Whatever a malformed one says that it is.
+    /// The event's type; of a malformed message whatever it claims.
     fn event_type<'a>(&'a self, payload: Option<&'a Value>) -> Option<&'a str> {
         match self {
             Self::Applied(event, _) | Self::Ignored(event) => Some(&event.r#type),
@@ -175,7 +175,7 @@ impl Outcome {
         }
     }
 
-    /// As the inbox spells it.
+    /// The name in the inbox.
     fn as_str(&self) -> &'static str {
         match self {
             Self::Applied(..) => "applied",

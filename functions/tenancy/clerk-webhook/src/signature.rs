@@ -7,24 +7,24 @@ use sha2::Sha256;
 use shared::config::{Settings, StartupError};
 use shared::{ApiError, Ctx};
 
-/// How far the sender's clock may be from ours, in seconds, either way; Svix uses the same.
+/// The greatest difference between the sender's clock and ours, in seconds; Svix allows the same.
 const TOLERANCE_SECONDS: i64 = 300;
-/// The setting: one secret, or several separated by commas while they are rotated.
+/// The setting: one secret, or several separated by commas during a rotation.
 const SETTING: &str = "CLERK_WEBHOOK_SECRETS";
-/// Svix pads its base64; secrets that people paste may have lost the padding.
+/// Svix pads its base64; a pasted secret may have lost the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The keys that a signature may be under.
+/// The keys of valid signatures.
 pub struct Secrets(Vec<Vec<u8>>);
 
 impl Secrets {
     /// Reads `CLERK_WEBHOOK_SECRETS`.
     ///
     /// # Errors
-    /// When it is missing, or one of its secrets is empty or no base64.
+    /// When it is missing, or one of its secrets is empty or not base64.
     pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
         Self::parse(&settings.required(SETTING).await?)
     }
@@ -44,15 +44,15 @@ impl Secrets {
     }
 }
 
-/// The id of a message whose signature is good.
+/// The id of a message with a valid signature.
 ///
 /// # Errors
-/// 413 for the body; 401, the same for every reason, which goes to the log.
+/// 413 for the body; 401 with one text for every reason. The reason is logged.
 pub(crate) fn verify<'c>(ctx: &'c Ctx<'_>, secrets: &Secrets) -> Result<&'c str, ApiError> {
-    // Nothing is read of a body that is too large.
+    // A body that is too large is refused before anything is read from it.
     let body = ctx.body()?;
     let refused = |reason| ApiError::bad_signature("The signature is not valid.", reason);
-    // One family of headers or the other, never a mixture.
+    // The headers are of one family, never a mixture.
     let family = if ctx.header("svix-id").is_some() { "svix" } else { "webhook" };
     let header = |name| ctx.header(&format!("{family}-{name}")).filter(|value| !value.trim().is_empty());
     let (Some(id), Some(timestamp), Some(signatures)) =

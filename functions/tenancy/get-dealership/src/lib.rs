@@ -3,7 +3,7 @@ use const_format::formatcp;
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 use tenancy::{DEALERSHIP_COLUMNS, Dealership};
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "get-dealership",
     path: "/api/v1/dealership",
@@ -25,7 +25,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     Answer::ok(&Dealership::try_from(rows.first().ok_or_else(ApiError::not_found)?)?)
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::SettingsManage])
         .summary("Get the caller's dealership and the settings of its form")

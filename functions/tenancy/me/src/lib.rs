@@ -1,16 +1,16 @@
-//! `GET /api/v1/me`: who the caller is, where, and what they may do there.
+//! `GET /api/v1/me`: the caller, their dealership and their permissions.
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::auth::Role;
 use shared::{Answer, ApiError, Ctx, Operation, Permission, Route};
 use uuid::Uuid;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route =
     Route { name: "me", path: "/api/v1/me", statements: &[&[("me", SQL)]], ..Route::DEFAULT };
 
-/// The caller's row alone, although the policy shows the colleagues too. The role is the one that the policies go
-/// by, whatever the token says.
+/// Only the caller's row, although the policy shows their colleagues too. The role is the one that the policies use,
+/// not the token's.
 const SQL: &str = "
     select u.id as user_id, u.clerk_user_id, u.first_name, u.last_name, u.email,
            d.id as dealership_id, d.clerk_org_id, d.name, d.slug, d.subscription_tier, d.subscription_status,
@@ -25,11 +25,11 @@ struct Me<'a> {
     #[schemars(with = "Role")]
     role: &'static str,
     permissions: &'static [Permission],
-    /// As Clerk's token tells them; they grant nothing.
+    /// The custom permissions in Clerk's token; they grant nothing.
     custom_permissions: &'a [String],
 }
 
-/// Names and address are unknown until Clerk has told them.
+/// Names and e-mail address are null until Clerk has sent them.
 #[derive(JsonSchema, Serialize)]
 struct User {
     id: Uuid,
@@ -50,7 +50,7 @@ struct Dealership {
     subscription_status: String,
 }
 
-/// The caller, for any member.
+/// The caller; every member may ask.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.any_member().await?.with_fixed_plan();
     ctx.no_query()?;
@@ -79,7 +79,7 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     })
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::any_member(&ROUTE)
         .summary("Get the caller, their dealership and their permissions")

@@ -13,7 +13,7 @@ use tenancy::{DEALERSHIP_COLUMNS, Dealership};
 
 use crate::origin::Origins;
 
-/// Where it is and whom it answers.
+/// Its path, callers, login and statements.
 pub const ROUTE: Route = Route {
     name: "patch-dealership",
     method: "PATCH",
@@ -25,13 +25,14 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// Submissions in an hour, and from one address in ten minutes, as the columns of `dealerships` have them.
+/// The greatest caps: submissions in an hour, and from one address in ten minutes. The columns of `dealerships` have
+/// the same limits.
 const MAX_HOURLY_CAP: i32 = 100_000;
 const MAX_ADDRESS_CAP: i32 = 100;
 
-/// What can be set depends on what the deployment has.
+/// What the deployment has: it limits what can be set.
 pub struct Config {
-    /// Whether it has Cloudflare Turnstile.
+    /// Whether the deployment has Cloudflare Turnstile.
     pub has_captcha: bool,
 }
 
@@ -39,14 +40,14 @@ impl Config {
     /// Reads `TURNSTILE_SITE_KEY`.
     ///
     /// # Errors
-    /// When its secret cannot be read.
+    /// When the setting's secret cannot be read.
     pub async fn read(settings: &Settings) -> Result<Self, StartupError> {
         Ok(Self { has_captcha: settings.optional("TURNSTILE_SITE_KEY").await?.is_some() })
     }
 }
 
 merge_patch! {
-    /// Who the dealership is comes from Clerk, so the form is all that can be changed here.
+    /// Only the form can be changed here: the dealership itself is Clerk's.
     struct DealershipPatch {
         #[deserr(try_from(Patch<FormPatch>) = not_null -> Invalid)]
         #[schemars(with = "FormPatch")]
@@ -55,7 +56,7 @@ merge_patch! {
 }
 
 merge_patch! {
-    /// What is absent stays, null empties a list or the mapping.
+    /// An absent field stays; null empties a list or the mapping.
     struct FormPatch {
         origins: Origins,
         redirect_origins: Origins,
@@ -73,13 +74,13 @@ merge_patch! {
 }
 
 merge_patch! {
-    /// The version is ours to count.
+    /// The database counts the version.
     struct MappingPatch {
         fields: Mapping<Patch<MappedTo>>,
     }
 }
 
-/// How much is accepted before the rest is held: 0 holds everything.
+/// The number of submissions that are accepted before more are held; 0 holds all.
 #[derive(Clone, Copy, Debug, Deserr, Serialize)]
 #[deserr(try_from(f64) = Cap::parse -> Invalid)]
 struct Cap<const MAX: i32>(i32);
@@ -87,7 +88,7 @@ struct Cap<const MAX: i32>(i32);
 inline_schema!([const MAX: i32] Cap<MAX>, { "type": "integer", "minimum": 0, "maximum": MAX });
 
 impl<const MAX: i32> Cap<MAX> {
-    /// Of a float, since 300.0 is an integer in JSON.
+    /// Parsed from a float, since 300.0 is an integer in JSON.
     fn parse(value: f64) -> Result<Self, Invalid> {
         let is_whole = value.fract() == 0.0 && (0.0..=f64::from(MAX)).contains(&value);
         let cap = is_whole.then_some(Self(value as i32));
@@ -95,8 +96,8 @@ impl<const MAX: i32> Cap<MAX> {
     }
 }
 
-/// A mapping that says something else than the newest becomes the next version. Two at once count from the same
-/// one, and the primary key lets the first through.
+/// A changed mapping becomes the next version. Two changes at once count from the same version, and the primary key
+/// lets the first one through.
 const SQL: &str = formatcp!(
     "with newest as (
         select version, fields from form_mappings order by version desc limit 1
@@ -127,7 +128,7 @@ const SQL: &str = formatcp!(
     select {DEALERSHIP_COLUMNS} from changed d left join mapping m on true where d.id = (select scope.dealership_id())"
 );
 
-/// 200 with the dealership as it is now; 409 when another administrator changed the mapping in the same instant.
+/// 200 with the dealership; 409 when another administrator changed the mapping at the same moment.
 pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::SettingsManage]).await?;
     ctx.no_query()?;
@@ -156,7 +157,7 @@ pub async fn handle(ctx: &Ctx<'_>, config: &Config) -> Result<Answer, ApiError> 
     Answer::ok(&Dealership::try_from(rows.first().ok_or_else(ApiError::not_found)?)?)
 }
 
-/// What it reads and answers, for the API's document.
+/// Inputs and answers, for the API's document.
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::SettingsManage])
         .summary("Change the settings of the dealership's form")
@@ -177,7 +178,7 @@ fn origins(patch: Patch<Origins>) -> Option<Vec<String>> {
     }
 }
 
-/// The names to merge into the mapping, and whether it is to be emptied instead.
+/// The names to merge into the mapping, and whether to empty it instead.
 fn mapping(patch: Patch<MappingPatch>) -> Result<(Option<Value>, bool), ApiError> {
     match patch {
         Patch::Absent => Ok((None, false)),

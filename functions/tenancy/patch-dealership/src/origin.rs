@@ -1,4 +1,4 @@
-//! Origins, written as a browser sends them: anything else would never match.
+//! Origins as a browser sends them: another spelling would never match.
 use deserr::Deserr;
 use intake::origin_of;
 use serde::Serialize;
@@ -6,14 +6,14 @@ use shared::fields::Invalid;
 use shared::inline_schema;
 use url::Origin as UrlOrigin;
 
-/// Origins of one list.
+/// Origins in one list.
 const MAX_ORIGINS: usize = 20;
 /// Characters of an origin: a host name of 253, the scheme and a port.
 const MAX_ORIGIN_CHARS: usize = 267;
-/// Nearly: a usual port, and an address that is not written as usual, a browser writes otherwise.
+/// Nearly the rule: the pattern also allows a usual port and unusual spellings of an IP address, which are refused.
 const ORIGIN: &str = "^(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://localhost)(:[1-9][0-9]{0,4})?$";
 
-/// At most 20 origins; each is kept once.
+/// At most 20 origins, without repetitions.
 #[derive(Debug, Deserr, Serialize)]
 #[deserr(try_from(Vec<Origin>) = Origins::parse -> Invalid)]
 pub(crate) struct Origins(Vec<Origin>);
@@ -41,7 +41,7 @@ impl From<Origins> for Vec<String> {
     }
 }
 
-/// `https://www.example.no` or `https://www.example.no:8443`; `http` for localhost alone.
+/// `https://www.example.no` or `https://www.example.no:8443`; `http` only for localhost.
 #[derive(Debug, Deserr, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 #[deserr(try_from(String) = Origin::parse -> Invalid)]
 struct Origin(String);

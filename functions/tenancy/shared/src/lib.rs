@@ -1,4 +1,4 @@
-//! Dealerships and their people: what two or more functions need of them.
+//! Dealerships and their people: what several functions need.
 pub mod clerk;
 mod dealership;
 

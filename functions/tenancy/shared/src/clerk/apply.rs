@@ -1,9 +1,8 @@
-//! The SQL of each change. The statements of one change see each other's work and are committed together, under the
-//! locks that the caller took in a statement before them: `scope.lock_clerk_id` of [`Change::organization_id`], then of
-//! [`Change::user_id`].
+//! The SQL of each change. The statements of one change run in one transaction and see each other's work. Before them
+//! the caller takes the locks: `scope.lock_clerk_id` of [`Change::organization_id`], then of [`Change::user_id`].
 //!
 //! Three rules make the order of arrival irrelevant: a tombstone always wins; of two assertions about the same thing
-//! the one with the newer timestamp wins; and a removal touches the membership that it names and no other.
+//! the newer one wins; and a removal affects only the membership that it names.
 use super::event::{Change, Membership, Organization, User};
 use shared::db::{NamedSql, Param, Statement};
 
@@ -11,9 +10,9 @@ const TOMBSTONE: &str = "
     insert into clerk_tombstones (clerk_id, deleted_at) values ($1, to_timestamp($2::bigint / 1000.0))
     on conflict do nothing";
 
-/// From what is about itself ($4 is as of when, $5 is 0), or from a membership's copy ($4 is 0), which never replaces
-/// what that said; a copy without a name says nothing. A deleted dealership is filled in, too, and stays deleted; a
-/// purged one stays away.
+/// From the organization's own object ($4 is its time, $5 is 0), or from the copy in a membership ($4 is 0), which
+/// never replaces the organization's own. A copy without a name is ignored. A deleted dealership is updated, too, and
+/// stays deleted; a purged one is not made again.
 const PUT_DEALERSHIP: &str = "
     insert into dealerships as d (clerk_org_id, name, slug, clerk_version, embedded_version)
     select $1, coalesce($2, $1), $3, $4, case when $2 is null then 0 else $5 end
@@ -24,8 +23,8 @@ const PUT_DEALERSHIP: &str = "
            embedded_version = excluded.embedded_version, updated_at = now()
      where (d.clerk_version, d.embedded_version) < (excluded.clerk_version, excluded.embedded_version)";
 
-/// Reads and writes stop at once. The grace period starts when we hear of it. Before its tombstone: once that is
-/// there and the row is not, the row has been purged.
+/// Reads and writes stop at once, and the grace period starts. It runs before its tombstone: with a tombstone and
+/// without a row the dealership has been purged.
 const DELETE_DEALERSHIP: &str = "
     insert into dealerships as d (clerk_org_id, name, deleted_at)
     select $1, $1, now() where not exists (select from clerk_tombstones where clerk_id = $1)
@@ -33,8 +32,8 @@ const DELETE_DEALERSHIP: &str = "
     on conflict on constraint dealerships_clerk_org_id_key do update
        set deleted_at = coalesce(d.deleted_at, excluded.deleted_at), updated_at = now()";
 
-/// As for a dealership; a membership's copy knows no e-mail address, and one without a name says nothing. Nothing is
-/// filled in for the deleted.
+/// The same for a person. The copy in a membership has no e-mail address, and a copy without a name is ignored. A
+/// deleted person is not updated.
 const PUT_USER: &str = "
     insert into users as u (clerk_user_id, email, first_name, last_name, clerk_version, embedded_version)
     values ($1, $2, $3, $4, $5, case when coalesce($3, $4) is null then 0 else $6 end)
@@ -45,7 +44,7 @@ const PUT_USER: &str = "
      where u.deleted_at is null
        and (u.clerk_version, u.embedded_version) < (excluded.clerk_version, excluded.embedded_version)";
 
-/// The row stays, without a name: what the person wrote still has an author.
+/// The row stays without a name, so that the person's messages still have an author.
 const DELETE_USER: &str = "
     insert into users as u (clerk_user_id, clerk_version, deleted_at) values ($1, $2, to_timestamp($2::bigint / 1000.0))
     on conflict on constraint users_clerk_user_id_key do update
@@ -56,15 +55,14 @@ const LEAVE_EVERYWHERE: &str = "
     update memberships set removed_at = greatest(removed_at, to_timestamp($2::bigint / 1000.0))
      where user_id = (select id from users where clerk_user_id = $1)";
 
-/// What earlier and late messages tell of a deleted person.
+/// Forgets what earlier and late messages say of a deleted person.
 const FORGET: &str = "
     update webhook_inbox set payload = null
      where clerk_user_id = $1 and payload is not null
        and exists (select from clerk_tombstones where clerk_id = $1)";
 
-/// A membership that was removed is over, and so is one whose row has been told of something newer. A person who
-/// joins again has a new membership; a removed row comes to life with it, unless another removal is newer. The
-/// deleted join nothing.
+/// Ignored if the membership was removed, or its row has newer information. A person who joins again has a new
+/// membership, which revives the removed row unless another removal is newer. The deleted join nothing.
 const PUT_MEMBERSHIP: &str = "
     insert into memberships as m (dealership_id, user_id, clerk_membership_id, clerk_version, removed_at,
                                   role, role_is_presumed, role_at)
@@ -82,7 +80,7 @@ const PUT_MEMBERSHIP: &str = "
      where m.clerk_version < excluded.clerk_version
        and (m.removed_at is null or m.left_version < excluded.clerk_version)";
 
-/// Where there was no row: so that no token from before the removal makes one.
+/// Makes an ended row if there is none, so that no token from before the removal makes a living one.
 const LEAVE_BEFORE_JOINING: &str = "
     insert into memberships (dealership_id, user_id, clerk_membership_id, clerk_version, removed_at,
                              role, role_is_presumed, role_at)
@@ -91,7 +89,7 @@ const LEAVE_BEFORE_JOINING: &str = "
       from dealerships d, users u where d.clerk_org_id = $1 and u.clerk_user_id = $2
     on conflict do nothing";
 
-/// The membership of this id, or one that no event has named yet and no later token has vouched for.
+/// Ends the membership of this id, or one without an id that no later token has confirmed.
 const LEAVE: &str = "
     update memberships m
        set removed_at = to_timestamp(greatest($5, m.left_version) / 1000.0), clerk_membership_id = $3,
@@ -108,7 +106,7 @@ const LEAVE: &str = "
             or m.clerk_membership_id is null
                and coalesce(m.confirmed_at <= to_timestamp($5::bigint / 1000.0), true))";
 
-/// Another membership than the row's ended: a living row is left alone, and nothing older revives a removed one.
+/// When another membership than the row's has ended: a living row stays, and nothing older revives a removed one.
 const LEFT_ANOTHER: &str = "
     update memberships m
        set left_version = greatest(m.left_version, $4),
@@ -124,9 +122,8 @@ const JOINED: &str = "
      where d.clerk_org_id = $1 and u.clerk_user_id = $2 and m.dealership_id = d.id and m.user_id = u.id
        and (m.joined_version is null or m.joined_version > $3)";
 
-/// The first member is the one whose membership Clerk made first, by its own created_at: every event of a membership
-/// has it, so it does not depend on which event comes first. (organization.created_by is not always there, and need
-/// not be a member.)
+/// The first member is the one with the oldest membership, by Clerk's created_at. Every event of a membership has it,
+/// so the order of events does not matter. (organization.created_by is not always there, and need not be a member.)
 const PRESUME_ROLES: &str = "
     update memberships m set role = presumed.role
       from (select m.dealership_id, m.user_id,
@@ -156,7 +153,7 @@ pub const STATEMENTS: &[NamedSql] = &[
 ];
 
 impl Change {
-    /// What makes the database follow.
+    /// The statements that apply the change.
     #[must_use]
     pub fn statements(&self) -> Vec<Statement<'_>> {
         match self {
@@ -191,7 +188,7 @@ impl Change {
     }
 }
 
-/// Makes the dealership and the person too, for nothing says that their own events came first.
+/// Also makes the dealership and the person: their own events may come later.
 fn in_dealership<'a>(
     membership: &'a Membership,
     at: &'a i64,

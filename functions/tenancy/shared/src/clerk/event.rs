@@ -1,81 +1,81 @@
-//! What Clerk sends or answers, and the change that it asks for.
+//! Clerk's events and objects, and the changes that they ask for.
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use shared::auth::Role;
 
-/// The envelope of a webhook; unknown fields are Clerk's to add.
+/// The envelope of a webhook. Clerk may add unknown fields.
 #[derive(Deserialize)]
 pub struct Event {
     /// Such as `user.created`.
     pub r#type: String,
-    /// Milliseconds since 1970: what orders events, never their arrival.
+    /// Milliseconds since 1970. It orders events; their arrival does not.
     pub timestamp: i64,
-    /// The Clerk instance that it is from, `ins_…`.
+    /// The Clerk instance that sent it, `ins_…`.
     pub instance_id: Option<String>,
     data: Value,
 }
 
-/// What Clerk says that changes rows here. `at` is when it was so, in milliseconds since 1970 by Clerk's clock: an
-/// event's timestamp, or an object's own `updated_at`, which no event about it is older than.
+/// A change of our rows. `at` is its time by Clerk's clock, in milliseconds since 1970: an event's timestamp, or an
+/// object's own `updated_at`, which is not newer than any event about it.
 pub enum Change {
-    /// There is such an organization.
+    /// An organization exists.
     PutOrganization {
-        /// As it is.
+        /// The organization.
         organization: Organization,
-        /// As of then.
+        /// The time of the change.
         at: i64,
     },
-    /// There is no such organization any more.
+    /// An organization no longer exists.
     DeleteOrganization {
         /// Starting `org_`.
         id: String,
-        /// As of then.
+        /// The time of the change.
         at: i64,
     },
-    /// There is such a person.
+    /// A person exists.
     PutUser {
-        /// As they are.
+        /// The person.
         user: User,
-        /// As of then.
+        /// The time of the change.
         at: i64,
     },
-    /// There is no such person any more.
+    /// A person no longer exists.
     DeleteUser {
         /// Starting `user_`.
         id: String,
-        /// As of then.
+        /// The time of the change.
         at: i64,
     },
-    /// Somebody is a member.
+    /// A person is a member.
     PutMembership {
-        /// As it is.
+        /// The membership.
         membership: Membership,
-        /// As of then.
+        /// The time of the change.
         at: i64,
     },
-    /// Somebody is no member any more.
+    /// A person is no longer a member.
     DeleteMembership {
-        /// As it was.
+        /// The membership.
         membership: Membership,
-        /// As of then.
+        /// The time of the change.
         at: i64,
     },
 }
 
-/// An organization, from what is about itself or from the copy in a membership.
+/// An organization, from its own object or from the copy in a membership.
 #[derive(Deserialize)]
 pub struct Organization {
     /// Starting `org_`.
     pub id: String,
-    /// A copy without a name says nothing.
+    /// `None` only in a copy, which is then ignored.
     pub name: Option<String>,
-    /// None where the instance has slugs switched off.
+    /// `None` if the instance has no slugs.
     pub slug: Option<String>,
 }
 
-/// A person, from what is about themselves or from the copy in a membership.
+/// A person, from their own object or from the copy in a membership.
 pub struct User {
     /// Starting `user_`.
     pub id: String,
@@ -89,19 +89,19 @@ pub struct User {
 
 /// A person's place in an organization.
 pub struct Membership {
-    /// Starting `orgmem_`. None only where one ends that nothing but a token told of.
+    /// Starting `orgmem_`. `None` only when ending a membership that we know from a session token, which has no id.
     pub id: Option<String>,
-    /// Where.
+    /// The organization.
     pub organization: Organization,
-    /// Who.
+    /// The person.
     pub user: User,
-    /// As the database spells it; none when Clerk names none.
+    /// The role in the database's spelling; `None` when Clerk names no role.
     pub role: Option<&'static str>,
-    /// Milliseconds since 1970.
+    /// When Clerk created it, in milliseconds since 1970.
     pub created_at: Option<i64>,
 }
 
-/// What the objects of Clerk's Backend API are; their JSON is that of a webhook's `data`.
+/// The kinds of objects in Clerk's Backend API. Their JSON is that of a webhook's `data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
     /// Of `/organizations`.
@@ -155,7 +155,7 @@ struct Updated {
 }
 
 impl Event {
-    /// None when it is no event of Clerk's.
+    /// `None` when the payload is not an event of Clerk's.
     #[must_use]
     pub fn read(payload: &Value) -> Option<Self> {
         let event = Self::deserialize(payload).ok()?;
@@ -170,7 +170,7 @@ impl Event {
 }
 
 impl Change {
-    /// What an event changes; `Ok(None)` when that is nothing here.
+    /// The change that an event asks for; `Ok(None)` if none.
     ///
     /// # Errors
     /// [`Malformed`].
@@ -196,8 +196,8 @@ impl Change {
         change.has_clerks_ids().then_some(Some(change)).ok_or(Malformed)
     }
 
-    /// What an answer of the Backend API asserts, as of the object's own `updated_at`: that is exact, and a stale
-    /// answer is older than the events that it lacks.
+    /// The change that an object of the Backend API asks for, as of its own `updated_at`. That time is exact: an
+    /// outdated answer is older than the events that it lacks.
     ///
     /// # Errors
     /// [`Malformed`].
@@ -213,7 +213,7 @@ impl Change {
         (is_time(at) && change.has_clerks_ids()).then_some(change).ok_or(Malformed)
     }
 
-    /// The organization that it is about, if any.
+    /// The id of the organization that it is about, if any.
     #[must_use]
     pub fn organization_id(&self) -> Option<&str> {
         match self {
@@ -226,7 +226,7 @@ impl Change {
         }
     }
 
-    /// The person that it is about, if any.
+    /// The id of the person that it is about, if any.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         match self {
@@ -251,7 +251,7 @@ impl Change {
     }
 }
 
-/// The data lack a field, or it is of another type.
+/// A field is missing or has another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -259,7 +259,7 @@ fn data<T: for<'de> Deserialize<'de>>(json: &Value) -> Result<T, Malformed> {
     T::deserialize(json).map_err(|_| Malformed)
 }
 
-/// A number of milliseconds since 1970 that is a moment.
+/// Whether a number of milliseconds since 1970 is a valid time.
 fn is_time(milliseconds: i64) -> bool {
     milliseconds >= 0 && Timestamp::from_millisecond(milliseconds).is_ok()
 }
@@ -292,8 +292,8 @@ impl From<MembershipData> for Membership {
     }
 }
 
-/// PostgreSQL's text and jsonb hold every character but NUL, and anybody can put one into their own name: no
-/// reason to lose what Clerk says.
+/// Replaces NUL, the one character that PostgreSQL's text and jsonb cannot hold: a person may have it in their name,
+/// and the event must not be lost for it.
 #[must_use]
 pub fn without_nul(json: Value) -> Value {
     let clean = |text: String| text.replace('\0', "\u{fffd}");

@@ -1,5 +1,5 @@
-//! What Clerk says of organizations, people and memberships, and the one way in which it changes our rows: whether a
-//! webhook tells it or the Backend API is asked, it is a [`Change`].
+//! Clerk's organizations, people and memberships, and the one way in which they change our rows. A webhook and the
+//! Backend API both ask for a [`Change`].
 mod apply;
 mod event;
 
