@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::logical_id;
 use anyhow::{Context, Result};
 use registry::AREAS;
 
 use self::block::Block;
+use crate::logical_id;
 
 /// The text of a stack, in parts with holes.
 const TEXT: &str = include_str!("../../stacks/function.yaml");

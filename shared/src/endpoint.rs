@@ -14,6 +14,7 @@ use crate::config::{Settings, StartupError};
 use crate::docs::Operation;
 use crate::route::Route;
 
+type Answered = Result<Response<AnyBody>, Error>;
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A body, whole or streamed. Its error is a stream's that broke: the transfer has to break, too.
@@ -21,7 +22,7 @@ pub type AnyBody = UnsyncBoxBody<Bytes, Error>;
 
 /// Answers requests, as the sandbox that was started does. Clones are the same sandbox.
 #[derive(Clone)]
-pub struct Service(Arc<dyn Fn(Request) -> Boxed<Result<Response<AnyBody>, Error>> + Send + Sync>);
+pub struct Service(Arc<dyn Fn(Request) -> Boxed<Answered> + Send + Sync>);
 
 impl Service {
     /// A service that answers by `respond`.

@@ -24,9 +24,9 @@ pub struct ApiError {
     /// How a refused caller may authenticate (`WWW-Authenticate`).
     challenge: Option<&'static str>,
     /// For the log only.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
     /// The constraint that the request broke, until its route has answered for it.
-    constraint: Option<String>,
+    constraint: Option<Box<str>>,
 }
 
 /// A constraint of the database by its name, and the answer to a request that breaks it.
@@ -111,7 +111,7 @@ impl ApiError {
     #[must_use]
     pub fn bad_signature(detail: &'static str, reason: &str) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        Self { cause: Some(reason.to_owned()), ..error }
+        Self { cause: Some(reason.into()), ..error }
     }
 
     /// 403: the caller is known and may not do this.
@@ -178,7 +178,7 @@ impl ApiError {
     pub fn unavailable(cause: impl Error + 'static) -> Self {
         let detail = "A service we need is not reachable. Try again in a moment.";
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-        Self { retry_after: Some(RETRY_AFTER_SECONDS), cause: Some(chain(&cause)), ..error }
+        Self { retry_after: Some(RETRY_AFTER_SECONDS), cause: Some(chain(&cause).into()), ..error }
     }
 
     /// 500: our fault. The cause is logged and not sent.
@@ -186,13 +186,13 @@ impl ApiError {
     pub fn internal(cause: impl Error + 'static) -> Self {
         let detail = "Something went wrong on our side.";
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail);
-        Self { cause: Some(chain(&cause)), ..error }
+        Self { cause: Some(chain(&cause).into()), ..error }
     }
 
     /// 500, unless the route has an answer to the constraint of this name.
     #[must_use]
     pub(crate) fn constraint(name: &str, cause: impl Error + 'static) -> Self {
-        Self { constraint: Some(name.to_owned()), ..Self::internal(cause) }
+        Self { constraint: Some(name.into()), ..Self::internal(cause) }
     }
 
     /// The answer that `constraints` have to the constraint that was broken. One that is in none of them cannot be
@@ -200,7 +200,7 @@ impl ApiError {
     #[must_use]
     pub(crate) fn resolved(self, constraints: &[&[Constraint]]) -> Self {
         let Some(name) = &self.constraint else { return self };
-        let answer = constraints.iter().copied().flatten().find(|(constraint, _)| constraint == name);
+        let answer = constraints.iter().copied().flatten().find(|(constraint, _)| **constraint == **name);
         answer.map(|(_, answer)| answer()).unwrap_or(self)
     }
 

@@ -46,8 +46,11 @@ pub struct Scheduled {
     /// When it runs.
     pub schedule: &'static Schedule,
     /// Starts a sandbox of it and runs it for one event.
-    pub run: fn(Settings, Clock, Value) -> Pin<Box<dyn Future<Output = Result<Value, RunError>>>>,
+    pub run: fn(Settings, Clock, Value) -> Run,
 }
+
+/// A run, which ends with its counts.
+pub type Run = Pin<Box<dyn Future<Output = Result<Value, RunError>>>>;
 
 /// Why a run has no answer.
 #[derive(Debug, Error)]
