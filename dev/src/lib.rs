@@ -27,6 +27,7 @@ pub mod supervised;
 pub mod svix;
 pub mod sync_clerk;
 pub mod table;
+pub mod tables;
 pub mod testing;
 pub mod token;
 pub mod tools;

@@ -17,7 +17,7 @@ use dev::stack::{self, Up};
 use dev::state::{DATABASE, Lock, State};
 use dev::sync_clerk::{SyncClerk, sync};
 use dev::token::{TokenOf, mint};
-use dev::{logins, progress, stacks};
+use dev::{logins, progress, stacks, tables};
 use shared::db::Login;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -118,7 +118,10 @@ async fn run(arguments: Arguments, program: &Path) -> Result<ExitCode> {
         Some(Task::SyncClerk(options)) => println!("{}", sync(&options).await?),
         Some(Task::Replay(options)) => println!("{}", replay(&options).await?),
         Some(Task::SamLocal(options)) => return try_all(&options).await,
-        Some(Task::Stacks { trial: None }) => stacks::write(&stacks::generated()?, &dev::workspace())?,
+        Some(Task::Stacks { trial: None }) => {
+            stacks::write(&stacks::generated()?, &dev::workspace())?;
+            stacks::write(&tables::generated()?, &dev::workspace())?;
+        }
         Some(Task::Stacks { trial: Some(count) }) => {
             stacks::write(&stacks::trial(count)?, &dev::target().join("trial"))?
         }

@@ -23,6 +23,8 @@ static IS_COLD: AtomicBool = AtomicBool::new(true);
 pub struct Files {
     /// Folder, package, binary, event and test.
     pub name: &'static str,
+    /// What it does, for the table of routes.
+    pub summary: &'static str,
     /// What it answers `GET` with.
     pub files: &'static [File],
 }

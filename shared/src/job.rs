@@ -23,6 +23,8 @@ use crate::telemetry::{self, Invocation};
 pub struct Schedule {
     /// Folder, package, binary, event and test.
     pub name: &'static str,
+    /// What it does, for the table of schedules.
+    pub summary: &'static str,
     /// When it runs: an expression of EventBridge Scheduler.
     pub expression: &'static str,
     /// The database user it logs in as.

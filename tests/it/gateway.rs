@@ -14,9 +14,9 @@ use reqwest::{Body, Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::export_leads::streaming::fill;
+use crate::support::leads::fill;
 use crate::support::sandbox::settings;
-use crate::support::template::{block_of, read};
+use crate::support::template::{block_of, read, template_of};
 use crate::support::{ORIGIN, World, event, kari, lead};
 use dev::proxy::{Pass, Proxy};
 
@@ -331,11 +331,10 @@ fn listed(block: &str, name: &str) -> String {
 
 #[test]
 fn its_cors_settings_are_the_templates() {
-    let template = read("template.yaml");
-    let (api, export) = (block_of(&template, "Api"), block_of(&template, "ExportLeads"));
-    let names = ["allowMethods", "allowHeaders", "exposeHeaders", "maxAge"];
-    let urls = ["AllowMethods", "AllowHeaders", "ExposeHeaders", "MaxAge"];
-    for (block, names, cors) in [(api, names, API), (export, urls, EXPORT)] {
+    let api = block_of(&read("template.yaml"), "Api");
+    let export = block_of(&template_of("export-leads"), "ExportLeads");
+    let names = ["AllowMethods", "AllowHeaders", "ExposeHeaders", "MaxAge"];
+    for (block, cors) in [(api, API), (export, EXPORT)] {
         let Cors { methods, headers, expose, max_age, .. } = cors;
         assert_eq!(names.map(|name| listed(&block, name)), [methods, headers, expose, &max_age.to_string()]);
     }

@@ -1,52 +1,6 @@
-//! The tests of the whole: one target, so one link; every test has its own database, so they run in parallel.
+//! The tests of the whole. Those of a function are in the folder of its area, which is a target of its own.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub, reason = "this is a test")]
 
-mod api_docs;
-mod bootstrap;
-mod catalog;
-mod clerk_reconcile;
-mod clerk_webhook;
-mod conventions;
-mod convergence;
-mod create_conversation;
-mod create_lead;
-mod delete_lead;
-mod export_leads;
-mod flushes;
-mod form_preflight;
-mod form_script;
-mod form_webhook;
-mod gateway;
-mod get_dealership;
-mod get_form_snippet;
-mod get_lead;
-mod growth;
-mod health;
-mod import_leads;
-mod index;
-mod isolation;
-mod list_conversations;
-mod list_duplicates;
-mod list_leads;
-mod list_submissions;
-mod me;
-mod merge_lead;
-mod migrate_database;
-mod migrations;
-mod outage;
-mod parse_submissions;
-mod patch_dealership;
-mod patch_lead;
-mod readme;
-mod registry;
-mod reject_submission;
-mod release_submission;
-mod routes;
-mod secrets;
-mod statements;
-mod structure;
-mod support;
-mod telemetry;
-mod template;
-mod tokens;
-mod undo_merge;
+extern crate tests as support;
+
+automod::dir!("it");

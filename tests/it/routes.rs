@@ -60,7 +60,8 @@ fn an_event_and_a_test_file_for_each_function() {
     }
     for name in functions() {
         let file = format!("{}.rs", name.replace('-', "_"));
-        assert!(folder("tests/it").contains(&file), "tests/it/{file} is missing");
+        let area = area(&name);
+        assert!(folder(&format!("tests/it/{area}")).contains(&file), "tests/it/{area}/{file} is missing");
     }
 }
 

@@ -9,6 +9,8 @@ use shared::{Endpoint, Schedule, scheduled, streaming_endpoint};
 pub struct Area {
     /// The folder, the stack, and the folder of events and tests.
     pub name: &'static str,
+    /// What it is about, for the map.
+    pub about: &'static str,
     /// Its functions, alphabetically.
     pub functions: &'static [Function],
 }
@@ -30,6 +32,7 @@ pub enum Function {
 pub static AREAS: [Area; 4] = [
     Area {
         name: "platform",
+        about: "what no other area owns",
         functions: &[
             Function::Files(&api_docs::FILES),
             Function::Route(shared::endpoint!(health)),
@@ -39,6 +42,7 @@ pub static AREAS: [Area; 4] = [
     },
     Area {
         name: "tenancy",
+        about: "dealerships, their people, Clerk",
         functions: &[
             Function::Schedule(scheduled!(clerk_reconcile, Config)),
             Function::Route(shared::endpoint!(clerk_webhook, Config)),
@@ -49,6 +53,7 @@ pub static AREAS: [Area; 4] = [
     },
     Area {
         name: "intake",
+        about: "web forms and what they send",
         functions: &[
             Function::Route(shared::endpoint!(form_preflight)),
             Function::Route(shared::endpoint!(form_script, Config)),
@@ -62,6 +67,7 @@ pub static AREAS: [Area; 4] = [
     },
     Area {
         name: "leads",
+        about: "leads and their messages",
         functions: &[
             Function::Route(shared::endpoint!(create_conversation)),
             Function::Route(shared::endpoint!(create_lead)),

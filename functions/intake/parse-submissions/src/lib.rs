@@ -17,6 +17,7 @@ use uuid::Uuid;
 /// When it runs.
 pub const SCHEDULE: Schedule = Schedule {
     name: "parse-submissions",
+    summary: "File the submissions that were stored and not filed",
     expression: "rate(1 minute)",
     login: Login::Parser,
     timeout_seconds: 300,

@@ -26,10 +26,6 @@ pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
 pub fn operation() -> Operation {
     Operation::member(&ROUTE, &[Permission::LeadsViewAll, Permission::LeadsViewAssigned])
         .summary("Get a lead")
-        .describe(
-            "The `ETag` is the version of the lead. 404 when the lead does not exist or the caller may not \
-             see it.",
-        )
         .path_id()
         .ok::<Lead>()
         .etag()

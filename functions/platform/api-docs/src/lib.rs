@@ -5,6 +5,7 @@ use shared::files::{File, Files};
 /// to those of `template.yaml`.
 pub const FILES: Files = Files {
     name: "api-docs",
+    summary: "Show the API's document, and a page to read and try it",
     files: &[
         File {
             path: "/openapi.json",

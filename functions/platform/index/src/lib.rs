@@ -4,6 +4,7 @@ use shared::files::{File, Files};
 /// The one answer: to anybody, without a database and without a setting.
 pub const FILES: Files = Files {
     name: "index",
+    summary: "Show the name, the version and where to go next",
     files: &[File {
         path: "/",
         content_type: "application/json",

@@ -26,6 +26,7 @@ pub use snapshot::RowSnapshot;
 /// When it runs.
 pub const SCHEDULE: Schedule = Schedule {
     name: "clerk-reconcile",
+    summary: "Apply what Clerk's webhooks did not deliver; purge dealerships 30 days after their deletion, and messages after 90 days",
     expression: "rate(1 day)",
     login: Login::Provisioner,
     timeout_seconds: 900,
