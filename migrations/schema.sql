@@ -629,7 +629,7 @@ grant select on conversations to norvalt_reader, norvalt_writer;
 grant insert (id, lead_id, direction, channel, author_kind, author_id, auto_reply, body, message_metadata)
     on conversations to norvalt_writer;
 
--- What a dealership wants done by itself; no function reads it yet.
+-- The automation that a dealership wants; no function reads it yet.
 create table automation_rules (
     dealership_id uuid not null default scope.dealership_id(),
     id uuid not null default scope.uuid_v7(),
