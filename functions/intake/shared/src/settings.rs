@@ -22,7 +22,7 @@ pub struct FormSettings {
     pub mapping: MappingVersion,
 }
 
-/// One version of a [`Mapping`].
+/// One version of the mapping.
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct MappingVersion {
     /// 0 before the first mapping: only well-known names count.

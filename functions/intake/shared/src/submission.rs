@@ -23,7 +23,7 @@ text_enum! {
 
 /// A submission as every route answers it. Times are UTC.
 #[derive(Debug, JsonSchema, Serialize)]
-#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+#[allow(missing_docs, reason = "the names are the documentation")]
 pub struct Submission {
     pub id: Uuid,
     pub received_at: Timestamp,

@@ -23,7 +23,7 @@ pub const ROUTE: Route = Route {
     ..Route::DEFAULT
 };
 
-/// The body. Its names are those of the columns.
+/// A new lead. The names are those of the columns.
 #[derive(Deserr, JsonSchema, Serialize)]
 #[deserr(error = FieldErrors, deny_unknown_fields)]
 #[schemars(deny_unknown_fields, extend("anyOf" = one_of_the_contacts()))]

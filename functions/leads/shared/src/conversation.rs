@@ -57,7 +57,7 @@ pub(super) fn kept_channel(_: &mut SchemaGenerator) -> Schema {
 
 /// A conversation as every route answers it. Times are UTC.
 #[derive(Debug, JsonSchema, Serialize)]
-#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+#[allow(missing_docs, reason = "the names are the documentation")]
 pub struct Conversation {
     pub id: Uuid,
     pub lead_id: Uuid,

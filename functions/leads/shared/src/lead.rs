@@ -111,7 +111,7 @@ fn kept_consent(generator: &mut SchemaGenerator) -> Schema {
 
 /// A lead as every route answers it. Times are UTC.
 #[derive(Debug, JsonSchema, Serialize)]
-#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+#[allow(missing_docs, reason = "the names are the documentation")]
 pub struct Lead {
     pub id: Uuid,
     #[schemars(with = "Source")]
@@ -146,7 +146,7 @@ pub struct Lead {
 
 /// The newest conversation of a lead.
 #[derive(Debug, JsonSchema, Serialize)]
-#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+#[allow(missing_docs, reason = "the names are the documentation")]
 pub struct LastMessage {
     pub id: Uuid,
     #[schemars(with = "Direction")]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// A dealership as its administrators see it.
 #[derive(Debug, JsonSchema, Serialize)]
-#[allow(missing_docs, reason = "the names are the documentation; DESIGN has the words")]
+#[allow(missing_docs, reason = "the names are the documentation")]
 pub struct Dealership {
     pub id: Uuid,
     pub name: String,
