@@ -7,7 +7,7 @@
 //! | [`answer`], [`download`], [`error`] | what a handler returns: success, a file, or a problem |
 //! | [`docs`] | how a route describes itself for the API's document |
 //! | [`route`] | an endpoint's name, path, callers and deployment |
-//! | [`endpoint`] | a function as another program links it in |
+//! | [`mod@endpoint`] | a function as another program links it in |
 //! | [`job`] | functions that run by the clock |
 //! | [`auth`] | Clerk's session tokens, roles and permissions |
 //! | [`db`] | the scoped database: no other crate names the driver |

@@ -1,5 +1,5 @@
 //! CloudWatch's embedded metric format, by the words of its specification:
-//! https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};

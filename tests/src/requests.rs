@@ -25,7 +25,7 @@ pub fn requests(n: u16) -> Vec<(&'static str, Event)> {
     let form = event("form-webhook/urlencoded").path("dealership_id", TESLA_OSLO.id).body(&form);
     let form = form.header("accept", "application/json");
     let import = commit(by_kari("import-leads")).header("idempotency-key", &key);
-    let mut requests = vec![
+    let requests = vec![
         ("clerk-webhook", clerk.clone()),
         ("clerk-webhook, delivered again", clerk),
         ("create-conversation", message.clone().without_header("idempotency-key")),
@@ -55,13 +55,10 @@ pub fn requests(n: u16) -> Vec<(&'static str, Event)> {
         ("form-webhook", form.clone()),
         ("form-webhook, sent again", form),
     ];
-    // A route that needs nothing special gets its own event.
-    for endpoint in ENDPOINTS.iter() {
-        if requests.iter().all(|(name, _)| *name != endpoint.route.name) {
-            requests.push((endpoint.route.name, by_kari(endpoint.route.name)));
-        }
-    }
-    requests
+    // A route that needs nothing special gets its own event, before the others delete what it is about.
+    let special = |name: &str| requests.iter().any(|(of, _)| *of == name);
+    let names = ENDPOINTS.iter().map(|endpoint| endpoint.route.name).filter(|name| !special(name));
+    names.map(|name| (name, by_kari(name))).collect::<Vec<_>>().into_iter().chain(requests).collect()
 }
 
 /// Makes what the requests of this number need beside the seed.

@@ -79,7 +79,7 @@ struct Reason {
     value: String,
 }
 
-/// At most [`MAX_DUPLICATES`] leads, strongest match first, of equals the newest first. 404 when the lead does not
+/// At most 20 leads, strongest match first, of equals the newest first. 404 when the lead does not
 /// exist or the caller may not see it.
 pub async fn handle(ctx: &Ctx<'_>) -> Result<Answer, ApiError> {
     let scope = ctx.member(&[Permission::LeadsViewAll, Permission::LeadsViewAssigned]).await?;
