@@ -84,7 +84,7 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let body = match gathered(body).await {
             Ok(body) => body,
-            // There is nobody left to read an answer.
+            // The client has gone, so no answer would be read.
             Err(_) => return whole(message(StatusCode::BAD_REQUEST, "Bad Request")),
         };
         if let Some(function) = invoked(&head) {

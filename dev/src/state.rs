@@ -20,7 +20,7 @@ pub const DATABASE: &str = "norvalt";
 /// The origin of the front end that local tokens are for.
 pub const ORIGIN: &str = "http://localhost:3000";
 
-/// Cloudflare's captcha, for whoever has a widget: as in our own environment.
+/// The settings of Cloudflare's captcha, which are taken from the environment of `cargo dev`.
 const TURNSTILE: [&str; 3] = ["TURNSTILE_SITE_KEY", "TURNSTILE_SECRET_KEY", "TURNSTILE_URL"];
 
 /// The folder of the state, the cluster and the logs: `NORVALT_STATE`, for a run whose data is its own.
@@ -29,7 +29,7 @@ pub fn folder() -> PathBuf {
     environment::variable("NORVALT_STATE").map_or_else(|| crate::target().join("dev"), PathBuf::from)
 }
 
-/// Ports, which stay the same as long as nobody else takes them, and secrets made at random on the first run.
+/// Ports, which stay the same until another program takes them, and secrets made at random on the first run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct State {
     /// Where the functions answer.

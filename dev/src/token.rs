@@ -88,14 +88,15 @@ fn who(of: &TokenOf, at: Option<&Dealership>) -> Result<(String, Role)> {
     let here = || MEMBERSHIPS.iter().filter(|member| member.dealership == at.unwrap_or(&TESLA_OSLO));
     let Some(named) = &of.user else {
         let role = of.role.unwrap_or(Role::Admin);
-        let member = here().find(|member| member.role == role.name()).context("nobody here has that role")?;
+        let member =
+            here().find(|member| member.role == role.name()).context("no member here has that role")?;
         return Ok((member.person.clerk_user_id.to_owned(), role));
     };
     let user_id = match person(named) {
         Some(person) => person.clerk_user_id.to_owned(),
         None if named.starts_with("user_") => named.clone(),
         None => bail!(
-            "nobody is called {named}: take kari, per, ola, nina, an e-mail address of theirs or an id user_..."
+            "no person is called {named}: take kari, per, ola, nina, an e-mail address of theirs or an id user_..."
         ),
     };
     let member = here().find(|member| member.person.clerk_user_id == user_id);

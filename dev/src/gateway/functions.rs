@@ -48,7 +48,7 @@ impl Failure {
         Self { kind: "Runtime.Error", message: chain(error) }
     }
 
-    /// As Lambda hands it to whoever invoked the function.
+    /// As Lambda returns it to the caller of its Invoke API.
     pub(super) fn payload(&self) -> Value {
         json!({ "errorType": self.kind, "errorMessage": self.message })
     }

@@ -125,7 +125,7 @@ impl Cluster {
             .await
     }
 
-    /// Makes a database as a copy of another one, to which nobody may be connected.
+    /// Makes a database as a copy of another one, to which no client may be connected.
     pub async fn create_database_from_template(&self, name: &str, template: &str) -> Result<()> {
         self.create(
             "select format('create database %I template %I', $1::text, $2::text)",

@@ -22,7 +22,7 @@ const AS_NOBODY: [&str; 6] = [
 /// Lets that right count for `access`, too, by which fetched programs look for each other. Not every container allows it.
 const EVEN_FOR_ACCESS: &str = "--securebits=+no_setuid_fixup";
 
-/// Whether we are root. A process's own folder under /proc, or else a file just made, tells whose we are.
+/// Whether we are root. A process's own folder under /proc, or else a file just made, shows the user.
 pub(super) fn is_root(ours: &Path) -> bool {
     fs::metadata("/proc/self").or_else(|_| fs::metadata(ours)).is_ok_and(|metadata| metadata.uid() == 0)
 }

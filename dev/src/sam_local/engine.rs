@@ -50,7 +50,7 @@ pub(super) struct Engine {
 #[derive(Debug)]
 struct Own {
     dockerd: Option<Supervised>,
-    /// Of its socket, whose path has to be short.
+    /// The folder of its socket; a socket's path has to be short.
     folder: PathBuf,
     made_bridge: bool,
 }
@@ -82,7 +82,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Where it answers, for the environment of whoever asks it; none where everybody knows.
+    /// The address of its socket, for the environment of its clients; none for the standard address.
     pub(super) fn docker_host(&self) -> Option<String> {
         self.own.as_ref().map(|own| format!("unix://{}", own.folder.join("docker.sock").display()))
     }
@@ -175,7 +175,7 @@ impl Engine {
 
 impl Own {
     /// Without rules in the machine's firewall, for which not every machine lets us have tables; the functions reach
-    /// us and nobody else.
+    /// us alone.
     fn start() -> Result<Self> {
         let folder = PathBuf::from(format!("/run/norvalt-docker-{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -210,7 +210,7 @@ impl Drop for Own {
     }
 }
 
-/// The kernel gives a process's folder to whoever it runs as.
+/// The kernel gives a process's folder to the user that the process runs as.
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|us| us.uid() == 0)
 }
@@ -234,7 +234,7 @@ async fn install(program: &str, package: &str) -> Result<()> {
     installed.await.map_err(|error| NotHere(format!("{package} cannot be installed ({error:#})")).into())
 }
 
-/// Runs a program whose output is for whoever waits.
+/// Runs a program and shows its output.
 async fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Result<()> {
     let mut command = Command::new(program);
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
