@@ -280,7 +280,7 @@ fn every_route_is_on_a_host_of_the_outputs() {
         );
         match route.front {
             Front::Api | Front::FormApi => assert!(api_routes(route.name).0.is_some(), "{}", route.name),
-            // The peer is told the URL, and calls no other.
+            // The peer gets the URL from the outputs, and calls no other.
             Front::Url => {
                 let path = &route.path[1..];
                 let output =

@@ -135,8 +135,8 @@ async fn respond(service: Service, limit: Duration, event: String) -> Result<Res
     }
 }
 
-/// An answer as `lambda_http` writes it. One that streams is written like the others, although it reaches whoever
-/// invokes its binary as a prelude and bytes.
+/// An answer as `lambda_http` writes it. A streamed answer is written like the others, although a caller of the binary
+/// gets it as a prelude and bytes.
 async fn payload(response: Response<AnyBody>) -> Result<Value, Failure> {
     let (mut head, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| Failure::new(&*error))?.to_bytes();
