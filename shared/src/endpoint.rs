@@ -46,8 +46,7 @@ impl Service {
     }
 }
 
-/// A route's function. The macros [`endpoint!`](crate::endpoint!) and [`streaming_endpoint!`](crate::streaming_endpoint!)
-/// make one of a function's crate.
+/// A route's function. The macro [`endpoint!`](crate::endpoint!) makes one of a function's crate.
 #[derive(Clone, Copy)]
 pub struct Endpoint {
     /// Where it is.
@@ -59,10 +58,16 @@ pub struct Endpoint {
 }
 
 /// The [`Endpoint`] of a function's crate: of its `ROUTE`, its `operation` and its `handle`, which takes a `Config` if
-/// `Config` is named.
+/// `Config` is named, and answers with a file as it is made if `streaming` is.
 #[macro_export]
 macro_rules! endpoint {
     ($function:ident) => {
+        $crate::endpoint!(@ $function, respond)
+    };
+    ($function:ident, streaming) => {
+        $crate::endpoint!(@ $function, respond_with_file)
+    };
+    (@ $function:ident, $respond:ident) => {
         $crate::Endpoint {
             route: &$function::ROUTE,
             operation: $function::operation,
@@ -72,7 +77,7 @@ macro_rules! endpoint {
                         ::std::sync::Arc::new($crate::App::new(&$function::ROUTE, settings, clock).await?);
                     Ok($crate::endpoint::Service::new(move |request| {
                         let app = ::std::sync::Arc::clone(&app);
-                        async move { app.respond(request, $function::handle).await }
+                        async move { app.$respond(request, $function::handle).await }
                     }))
                 })
             },
@@ -93,27 +98,6 @@ macro_rules! endpoint {
                             let (app, config) = &*sandbox;
                             app.respond(request, async |ctx| $function::handle(ctx, config).await).await
                         }
-                    }))
-                })
-            },
-        }
-    };
-}
-
-/// The [`Endpoint`] of a function that answers with a file as it is made.
-#[macro_export]
-macro_rules! streaming_endpoint {
-    ($function:ident) => {
-        $crate::Endpoint {
-            route: &$function::ROUTE,
-            operation: $function::operation,
-            start: |settings, clock| {
-                ::std::boxed::Box::pin(async {
-                    let app =
-                        ::std::sync::Arc::new($crate::App::new(&$function::ROUTE, settings, clock).await?);
-                    Ok($crate::endpoint::Service::new(move |request| {
-                        let app = ::std::sync::Arc::clone(&app);
-                        async move { app.respond_with_file(request, $function::handle).await }
                     }))
                 })
             },

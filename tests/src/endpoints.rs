@@ -26,7 +26,7 @@ pub static FILES: LazyLock<Vec<&'static Files>> = LazyLock::new(|| registry::fil
 /// Every function that runs by the clock.
 pub static SCHEDULES: LazyLock<Vec<&'static Schedule>> = LazyLock::new(|| registry::schedules().collect());
 
-/// What a deployment calls, and nobody else.
+/// The function that only a deployment calls.
 pub const DEPLOYMENT: &str = "migrate-database";
 
 pub fn endpoint(function: &str) -> &'static Endpoint {

@@ -3,7 +3,7 @@
 use shared::db::{Login, NamedSql};
 use shared::files::Files;
 use shared::job::Scheduled;
-use shared::{Endpoint, Schedule, scheduled, streaming_endpoint};
+use shared::{Endpoint, Schedule, scheduled};
 
 /// The functions of one folder of `functions/`.
 pub struct Area {
@@ -72,7 +72,7 @@ pub static AREAS: [Area; 4] = [
             Function::Route(shared::endpoint!(create_conversation)),
             Function::Route(shared::endpoint!(create_lead)),
             Function::Route(shared::endpoint!(delete_lead)),
-            Function::Route(streaming_endpoint!(export_leads)),
+            Function::Route(shared::endpoint!(export_leads, streaming)),
             Function::Route(shared::endpoint!(get_lead)),
             Function::Route(shared::endpoint!(import_leads)),
             Function::Route(shared::endpoint!(list_conversations)),
